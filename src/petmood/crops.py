@@ -1,0 +1,100 @@
+"""Crops on disk: uncompressed tar parts that any tar or webdataset reader opens, and random access by memory map."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from petmood.errors import UserError
+from petmood.media import Pixels, decode
+from petmood.workspace import replacing
+
+#: One row a crop (``crops/crops.parquet``), in the order of ``frames.parquet``.
+CROP_SCHEMA: dict[str, pl.DataType] = {
+    "frame_id": pl.String(),
+    "part": pl.String(),  # file name of the tar
+    "offset": pl.Int64(),  # of the JPEG's first byte in the part
+    "size": pl.Int64(),  # bytes
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "hash": pl.UInt64(),  # difference hash, 64 bits: near-copies differ in few of them
+    "sharpness": pl.Float32(),  # variance of the Laplacian of the grey crop; higher is sharper
+    "damaged": pl.Boolean(),  # the decoder repaired something
+}
+
+
+class PartWriter:
+    """Appends JPEGs to one tar part; the same crops in the same order give the same bytes."""
+
+    def __init__(self, tar: tarfile.TarFile, file: io.BufferedWriter) -> None:
+        self._tar = tar
+        self._file = file
+
+    def add(self, name: str, jpeg: bytes) -> int:
+        """Append one file; returns the offset of its first byte."""
+        member = tarfile.TarInfo(name)
+        member.size = len(jpeg)
+        self._tar.addfile(member, io.BytesIO(jpeg))
+        padding = -len(jpeg) % tarfile.BLOCKSIZE
+        return self._file.tell() - padding - len(jpeg)
+
+
+@contextmanager
+def writing_part(path: Path) -> Iterator[PartWriter]:
+    """Write one part atomically: it appears under its name when the block ends well."""
+    with replacing(path) as temporary, temporary.open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+        yield PartWriter(tar, file)
+
+
+class CropStore:
+    """Random access to the crops of a workspace; reading and decoding release the GIL, so threads scale.
+
+    Rows are numbered as in ``table``. Instances can be sent to other processes: they open the parts again there.
+    """
+
+    def __init__(self, folder: Path, table: pl.DataFrame | None = None) -> None:
+        """Open the crops in ``folder``; ``table`` restricts and orders them (columns of ``CROP_SCHEMA``).
+
+        Raises:
+            UserError: crops.parquet or one of the parts is missing.
+        """
+        index = folder / "crops.parquet"
+        if table is None and not index.is_file():
+            raise UserError(f"{folder} has no crops.parquet.", hint="run `petmood pack` on the work folder")
+        self.folder = folder
+        self.table = pl.read_parquet(index) if table is None else table
+        self._parts = self.table["part"].to_list()
+        self._offsets = self.table["offset"].to_list()
+        self._sizes = self.table["size"].to_list()
+        self._maps: dict[str, mmap.mmap] = {}
+        missing = [name for name in sorted(set(self._parts)) if not (folder / name).is_file()]
+        if missing:
+            hint = "run `petmood pack` on the work folder again; it makes only what is missing"
+            raise UserError(f"{folder} lacks the part {missing[0]}.", hint=hint)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_maps": {}}
+
+    def jpeg(self, row: int) -> memoryview:
+        """Bytes of one crop, straight from the memory map."""
+        start = self._offsets[row]
+        return memoryview(self._map(self._parts[row]))[start : start + self._sizes[row]]
+
+    def pixels(self, row: int) -> Pixels:
+        """RGB pixels of one crop: uint8, height × width × 3."""
+        return decode(self.jpeg(row))
+
+    def _map(self, part: str) -> mmap.mmap:
+        if part not in self._maps:
+            with (self.folder / part).open("rb") as file:
+                self._maps[part] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._maps[part]

@@ -1,0 +1,70 @@
+"""All cores for many small tasks, with progress; the one place that starts processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import joblib
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def cores(jobs: int = 0) -> int:
+    """Number of processes to use: ``jobs`` if positive, else the cores that this process may use."""
+    return jobs if jobs > 0 else int(joblib.cpu_count())
+
+
+def run_tasks(function: Callable[[T], R], tasks: Sequence[T], *, jobs: int = 0) -> Iterator[R]:
+    """Results of ``function`` over ``tasks``, in the order of the tasks, each as soon as it and those before are ready.
+
+    Args:
+        function: importable by name (it runs in other processes when more than one is used).
+        tasks: picklable arguments; large enough (tens of milliseconds) that sending them does not matter.
+        jobs: processes; 0 means all cores, 1 means this process alone.
+    """
+    count = min(cores(jobs), len(tasks))
+    if count <= 1:
+        yield from map(function, tasks)
+        return
+    pool = joblib.Parallel(n_jobs=count, backend="loky", return_as="generator", pre_dispatch="3*n_jobs", batch_size=1)
+    yield from pool(joblib.delayed(function)(task) for task in tasks)
+
+
+class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {self.unit}/s" if speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error with rate and time left; yields the function to call with the amount just done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        _Rate(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda amount: bar.advance(task, amount)
+
+
+def followed(results: Iterable[R], advance: Callable[[int], None], size: Callable[[R], int]) -> Iterator[R]:
+    """The same results, telling the progress bar the size of each as it passes."""
+    for result in results:
+        advance(size(result))
+        yield result

@@ -1,0 +1,92 @@
+"""What crosses from one stage to the next: the columns of the tables, the reason words, and small value records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import polars as pl
+
+#: One row a good frame (``frames.parquet``). Boxes are pixels with the origin at the top left.
+FRAME_SCHEMA: Mapping[str, pl.DataType] = {
+    "frame_id": pl.String(),  # clip/file stem; unique
+    "path": pl.String(),  # the picture, absolute
+    "clip": pl.String(),  # full stem of the label file (NFC), or the photo itself
+    "group": pl.String(),  # clips that may show the same animal; a split never separates them
+    "species": pl.String(),  # dog, cat, or null where the source does not say
+    "emotion": pl.String(),  # English name, by the label source chosen and after merges
+    "owner_emotion": pl.String(),  # by the owner; null where the source has one label only
+    "action": pl.String(),  # slug such as walkrun
+    "situation": pl.String(),
+    "timestamp_ms": pl.Int64(),  # time in the clip: the time axis (frame numbers depend on the camera)
+    "x": pl.Int32(),
+    "y": pl.Int32(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "image_width": pl.Int32(),  # as the label says; null where only the picture can tell
+    "image_height": pl.Int32(),
+    "official_split": pl.String(),  # train or val as the source's folders say; null where they do not
+    "split": pl.String(),  # train, val or test; written by `split`, null before
+    "keep": pl.Boolean(),  # chosen by `curate` and, after `pack`, readable
+    "weight": pl.Float32(),  # of the frame in training; written by `curate`
+}
+
+#: One row a refused frame, label file or picture (``rejects.parquet``).
+REJECT_SCHEMA: Mapping[str, pl.DataType] = {
+    "path": pl.String(),
+    "clip": pl.String(),
+    "reason": pl.String(),  # a key of REASONS
+    "detail": pl.String(),
+    "stage": pl.String(),  # index or pack
+}
+
+#: Every reason for which something is left out, in the order in which the rules are tried.
+REASONS: Mapping[str, str] = {
+    "unreadable_label": "the label file is empty, not JSON, or lacks the fields that say what it shows",
+    "duplicate_label": "another label file of the same name was already read",
+    "no_label": "a picture that no label speaks of",
+    "no_image": "a label whose picture is not there",
+    "no_box": "the label has no box",
+    "negative_box": "an element of the box is negative (the notes' first rule)",
+    "empty_box": "the box has no width or no height",
+    "box_outside_image": "the box reaches beyond the picture (the notes' second rule)",
+    "unknown_emotion": "the emotion is none of the six",
+    "labels_disagree": "owner and inspector name different emotions (only with --label agree)",
+    "other_species": "not the species asked for (only with --species)",
+    "empty_image": "the picture file has no bytes",
+    "unreadable_image": "the picture file cannot be decoded",
+    "truncated_image": "the picture file ends too early",
+    "size_differs": "the picture's size differs from the label's",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CropGeometry:
+    """How an animal is cut out of a picture: the same in packing, prediction, export and serving."""
+
+    margin: float = 0.1
+    """Widening of the box on each side, as a share of its width and height; cut at the picture's edge."""
+    shorter_side: int = 256
+    """Pixels of the crop's shorter side; smaller crops are not enlarged."""
+    quality: int = 90
+    """JPEG quality of stored crops, 1 to 100."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Rectangle in pixels: left, top, width, height; the origin is the picture's top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageSummary:
+    """What a stage tells: whether it did anything, numbers for scripts, and lines for people."""
+
+    stage: str
+    skipped: bool
+    counts: Mapping[str, object]
+    lines: tuple[str, ...] = ()

@@ -1,0 +1,175 @@
+"""A data set's life in one folder: paths, atomic writes, and which stage was made from what.
+
+Every stage leaves ``STAGE.json`` beside its results, written last: settings, versions, counts and a fingerprint of
+what it was made from. A stage whose fingerprint has not changed is skipped; one that was killed runs again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+import petmood
+from petmood.errors import UserError
+
+#: Raised whenever an older petmood could misread a newer folder.
+FORMAT = 1
+
+Stage = Literal["index", "curate", "pack", "split"]
+ORDER: tuple[Stage, ...] = ("index", "curate", "pack", "split")
+
+
+class Workspace:
+    """Paths and stage marks of one work folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.frames = root / "frames.parquet"
+        self.frames_csv = root / "frames.csv"
+        self.rejects = root / "rejects.parquet"
+        self.classes_picture = root / "classes.svg"
+        self.crops = root / "crops"
+        self.runs = root / "runs"
+
+    @classmethod
+    def create(cls, root: Path) -> Workspace:
+        """Open ``root`` as a workspace, making the folder if needed.
+
+        Raises:
+            UserError: a file or a folder of something else is in the way, or another version's workspace.
+        """
+        mark = root / "petmood.json"
+        if root.is_dir() and mark.exists():
+            return cls.open(root)
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UserError(
+                f"work folder {root} holds something else than a petmood workspace.",
+                hint="give a new folder, or one that `petmood index` made",
+            )
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(mark, {"format": FORMAT, "petmood": petmood.__version__})
+        return cls(root)
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Open an existing workspace.
+
+        Raises:
+            UserError: ``root`` is no workspace, or one of another format version.
+        """
+        mark = root / "petmood.json"
+        if not mark.is_file():
+            raise UserError(
+                f"work folder {root} is not a petmood workspace (petmood.json is missing).",
+                hint=f"make one with `petmood prepare SOURCE {root}`",
+            )
+        found = read_json(mark).get("format")
+        if found != FORMAT:
+            raise UserError(
+                f"work folder {root} has format {found}; this petmood ({petmood.__version__}) reads format {FORMAT}.",
+                hint="prepare the source again into a new folder, or use the petmood version that made it",
+            )
+        return cls(root)
+
+    def mark(self, stage: Stage) -> dict[str, Any]:
+        """The mark that ``stage`` left, or an empty mapping if it has not been completed."""
+        path = self.root / f"{stage}.json"
+        return read_json(path) if path.is_file() else {}
+
+    def require(self, stage: Stage) -> dict[str, Any]:
+        """The mark of a stage that must have been completed.
+
+        Raises:
+            UserError: it has not; the hint names the command.
+        """
+        mark = self.mark(stage)
+        if not mark:
+            what = "SOURCE " if stage == "index" else ""
+            raise UserError(
+                f"work folder {self.root} has no completed stage `{stage}`.",
+                hint=f"run `petmood {stage} {what}{self.root}`, or `petmood prepare SOURCE {self.root}` for all stages",
+            )
+        return mark
+
+    def is_current(self, stage: Stage, made_from: str) -> bool:
+        """Whether ``stage`` was completed from exactly this input and these settings."""
+        return bool(self.mark(stage).get("made_from") == made_from)
+
+    def begin(self, stage: Stage) -> None:
+        """Take back the marks of ``stage`` and of all later ones: their results are about to be outdated."""
+        for later in reversed(ORDER[ORDER.index(stage) :]):
+            (self.root / f"{later}.json").unlink(missing_ok=True)
+
+    def finish(self, stage: Stage, *, made_from: str, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
+        """Leave the mark that ``stage`` is complete. Call it last."""
+        content = {
+            "format": FORMAT,
+            "stage": stage,
+            "made_from": made_from,
+            "settings": dict(settings),
+            "versions": versions(),
+            "counts": dict(counts),
+        }
+        write_json(self.root / f"{stage}.json", content)
+
+    def read_frames(self) -> pl.DataFrame:
+        """All good frames (``FRAME_SCHEMA``), in the order of the index."""
+        return pl.read_parquet(self.frames)
+
+
+def versions() -> dict[str, str]:
+    """Versions of petmood and of the libraries that decide what comes out of a data stage."""
+    names = ("polars", "simplejpeg", "pillow", "opencv-python-headless", "scikit-learn")
+    return {"petmood": petmood.__version__, **{name: importlib.metadata.version(name) for name in names}}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that takes its place when the block ends, and vanishes if the block fails.
+
+    The content is flushed to the disk before the rename, so that a power cut leaves the old file or the new one.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically: UTF-8, Korean unescaped, indent 2."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that petmood wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}.", hint="delete it and run the command that makes it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: an object is expected.", hint="delete it and run the command again")
+    return content
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a Parquet file atomically."""
+    with replacing(path) as temporary:
+        table.write_parquet(temporary)
