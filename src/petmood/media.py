@@ -88,8 +88,8 @@ def probe(data: bytes) -> PictureInfo:
     if data[:2] == b"\xff\xd8":
         try:
             height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-        except ValueError as error:
-            raise BadPictureError("unreadable_image", str(error)) from None
+        except (ValueError, KeyError) as error:  # KeyError: it knows no name for what a cut-off header says
+            raise BadPictureError("unreadable_image", f"no JPEG header ({error})") from None
         # Only a file whose head speaks of Exif can be rotated: spare the others the slow parser.
         rotated = b"Exif" in data[:65536] and _orientation(data) != 1
         if not rotated:

@@ -33,6 +33,7 @@ FRAME_SCHEMA: Mapping[str, pl.DataType] = {
 
 #: One row a refused frame, label file or picture (``rejects.parquet``).
 REJECT_SCHEMA: Mapping[str, pl.DataType] = {
+    "frame_id": pl.String(),  # null for label files and for pictures that no label speaks of
     "path": pl.String(),
     "clip": pl.String(),
     "reason": pl.String(),  # a key of REASONS

@@ -1,1 +1,47 @@
-"""."""
+"""Sources: each kind turns a place on disk into rows. To add one: a module here, and a case in `open_source`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from petmood.errors import UserError
+from petmood.sources.aihub import open_aihub
+from petmood.sources.folders import open_folders
+from petmood.sources.rows import Source
+from petmood.sources.table import open_table
+from petmood.sources.tree import scan
+
+__all__ = ["Source", "open_source"]
+
+_KINDS = "an AI Hub folder (label files and pictures), class folders (happy/*.jpg) or a CSV"
+
+
+def open_source(path: Path, *, named: Sequence[str] = ()) -> Source:
+    """Look through a source and tell what it is; reads no label and no picture.
+
+    Args:
+        path: a folder or a CSV file.
+        named: further words that name classes (the left sides of merges).
+
+    Raises:
+        UserError: it does not exist, is empty, or is nothing that petmood can read.
+    """
+    if not path.exists():
+        raise UserError(f"source {path} does not exist.", hint=f"give {_KINDS}")
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return open_table(path)
+        raise UserError(f"source {path} is a {path.suffix or 'nameless'} file.", hint=f"give {_KINDS}")
+    root = path.resolve()
+    tree = scan(root)
+    if tree.labels:
+        return open_aihub(root, tree)
+    if tree.pictures or tree.clip_folders:
+        return open_folders(root, scan(root, enter_clips=True), named)
+    if tree.archives:
+        raise UserError(
+            f"source {path} holds {len(tree.archives)} zip files and nothing unpacked.",
+            hint="unpack them first, each into a folder; their names do not matter",
+        )
+    raise UserError(f"source {path} holds neither label files nor pictures.", hint=f"give {_KINDS}")

@@ -1,0 +1,5 @@
+"""`python -m petmood` is `petmood`."""
+
+from petmood.cli import main
+
+main()

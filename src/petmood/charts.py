@@ -1,0 +1,265 @@
+"""Pictures of numbers as SVG text: the same numbers give the same bytes.
+
+Text stays text, so that the viewer's fonts draw Korean and a reader can search it. Ink is ``currentColor`` and the paper
+carries the class ``paper``: as a file a chart is dark on white, inside the report it follows the page's light or dark
+scheme. Charts are 400 units wide, so that 11-unit text is still readable on a phone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+#: Okabe and Ito's colours, told apart by people with any colour vision; none vanishes on white or on near-black.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+#: For four series that are two pairs (clips and frames of two species): hue is the pair, lightness the member.
+PAIRED = ("#0072B2", "#56B4E9", "#D55E00", "#E8A33D")
+WIDTH = 400
+_TEXT = 11
+#: Stands for the page's ink until the SVG is written; no chart uses this colour for anything else.
+_INK = "#010203"
+_FONTS = "system-ui, 'Noto Sans KR', 'Noto Sans CJK KR', 'Apple SD Gothic Neo', 'Malgun Gothic', sans-serif"
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",  # ships with matplotlib: metrics, hence layout, are the same everywhere
+    "font.size": _TEXT,
+    "text.parse_math": False,  # a label is a label, also with a dollar sign in it
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassBar:
+    """One row of a bar picture: its label and, per series such as ``dog`` and ``cat``, a count or a share."""
+
+    label: str
+    counts: Mapping[str, float | None]
+    """None is drawn as a dash: there is no such number."""
+
+
+def class_bars(title: str, rows: Sequence[ClassBar], *, axis: str = "") -> str:
+    """Horizontal bars of counts on a logarithmic axis, the number at each bar's end.
+
+    Counts of emotions differ by hundreds to one; on a linear axis the rare ones, which matter, would not be seen.
+
+    Args:
+        title: one line above the picture.
+        rows: top to bottom; every row has the same series, in the order of the legend.
+        axis: what is counted.
+
+    Raises:
+        ValueError: there is nothing to draw, or rows differ in their series.
+    """
+    top = max((value or 0 for row in rows for value in row.counts.values()), default=0)
+    # The axis starts below 1, so that a count of 1 has a bar; the room on the right is for the numbers.
+    limits = (0.6, max(10.0, top) ** 1.28)
+    return _bars(title, rows, limits=limits, log=True, number=lambda value: f"{value:,.0f}", axis=axis)
+
+
+def score_bars(title: str, rows: Sequence[ClassBar], *, axis: str = "") -> str:
+    """Horizontal bars of shares from 0 to 1, such as the F1 of each class, the number at each bar's end.
+
+    Raises:
+        ValueError: there is nothing to draw, or rows differ in their series.
+    """
+    return _bars(title, rows, limits=(0.0, 1.14), log=False, number=lambda value: f"{value:.2f}", axis=axis)
+
+
+def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]], *, truth: str, answer: str) -> str:
+    """A confusion matrix: rows are the truth; a cell's shade is its share of the row, its text the count.
+
+    Args:
+        title: one line above the picture.
+        labels: the classes in order.
+        counts: classes × classes.
+        truth: word for the rows.
+        answer: word for the columns.
+
+    Raises:
+        ValueError: there are no classes, or ``counts`` is not classes × classes.
+    """
+    n = len(labels)
+    if n == 0 or len(counts) != n or any(len(row) != n for row in counts):
+        raise ValueError(f"counts of {n} × {n} classes are expected")
+    left = 34 + max(map(_text_width, labels))
+    cell = min(56.0, (WIDTH - left - 12) / n)
+    above = 52 + max(map(_text_width, labels)) * 0.75
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        axes = _axes(title, height=above + cell * min(n, 6) + 12, left=left, top=above, width=cell * n)
+        axes.set(xlim=(0, n), ylim=(n, 0))
+        for i, row in enumerate(counts):
+            for j, count in enumerate(row):
+                _cell(axes, j, i, count, count / max(1, sum(row)), right=i == j)
+        axes.set_yticks([i + 0.5 for i in range(n)], labels)
+        axes.xaxis.tick_top()
+        axes.set_xticks([i + 0.5 for i in range(n)], labels, rotation=45, ha="left", rotation_mode="anchor")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(truth, fontweight="bold")
+        axes.yaxis.set_label_coords(-(left - 14) / (cell * n), 0.5)
+        axes.figure.text(
+            14 / WIDTH, 1 - (above - 14) / (axes.figure.get_figheight() * 72), f"{answer} →", weight="bold"
+        )
+        return _svg(axes.figure, title)
+
+
+def curves(
+    title: str,
+    steps: Sequence[float],
+    lines: Mapping[str, Sequence[float | None]],
+    *,
+    axis: str,
+    mark: float | None = None,
+    mark_label: str = "",
+) -> str:
+    """Lines over epochs, told apart by colour, dash and marker.
+
+    Args:
+        title: one line above the picture.
+        steps: horizontal positions, such as epochs.
+        lines: label → one value a step; None leaves a gap.
+        axis: what the steps are.
+        mark: a step to draw a vertical line at, such as the epoch that was kept.
+        mark_label: words for it in the legend.
+
+    Raises:
+        ValueError: there is nothing to draw, or a line's length is not that of ``steps``.
+    """
+    if not steps or not lines or any(len(values) != len(steps) for values in lines.values()):
+        raise ValueError(f"lines over {len(steps)} steps are expected, one value a step")
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        axes = _axes(title, height=240, left=46, top=58, width=WIDTH - 46 - 14, bottom=40)
+        for (label, values), colour, dash, marker in zip(lines.items(), COLOURS, ("-", "--", ":", "-."), "os^D"):
+            heights = [float("nan") if value is None else value for value in values]
+            every = max(1, len(steps) // 12)
+            axes.plot(steps, heights, dash, color=colour, marker=marker, markevery=every, ms=5, lw=1.8, label=label)
+        if mark is not None:
+            axes.axvline(mark, color=_INK, lw=1, alpha=0.6, ls=(0, (2, 2)), label=mark_label)
+        axes.set_xlabel(axis)
+        axes.locator_params(axis="x", integer=True, nbins=8)
+        axes.grid(axis="y", alpha=0.15, color=_INK, lw=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+        _legend(axes)
+        return _svg(axes.figure, title)
+
+
+def _bars(
+    title: str,
+    rows: Sequence[ClassBar],
+    *,
+    limits: tuple[float, float],
+    log: bool,
+    number: Callable[[float], str],
+    axis: str,
+) -> str:
+    series = list(rows[0].counts) if rows else []
+    if not series or any(list(row.counts) != series for row in rows):
+        raise ValueError("rows of bars with the same series are expected, at least one of each")
+    colours = PAIRED if len(series) == len(PAIRED) else COLOURS
+    thick, row_height = 13, 13 * len(series) + 10
+    left, top, bottom = 14 + max(_text_width(row.label) for row in rows), 58 if len(series) > 1 else 36, 40
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        height = top + row_height * len(rows) + bottom
+        axes = _axes(title, height=height, left=left, top=top, width=WIDTH - left - 12, bottom=bottom)
+        axes.set(xlim=limits, ylim=(row_height * len(rows), 0), xscale="log" if log else "linear")
+        for s, name in enumerate(series):
+            places = [row_height * i + 5 + thick * (s + 0.5) for i in range(len(rows))]
+            values = [row.counts[name] for row in rows]
+            drawn = [max(value or 0, limits[0]) - limits[0] for value in values]
+            axes.barh(places, drawn, thick - 2, left=limits[0], color=colours[s % len(colours)], label=name)
+            for place, value in zip(places, values, strict=True):
+                text = "–" if value is None else number(value)
+                end = (max(value or 0, limits[0]), place)
+                axes.annotate(text, end, (4, -0.5), textcoords="offset points", va="center", size=_TEXT - 1)
+        axes.set_yticks([row_height * (i + 0.5) for i in range(len(rows))], [row.label for row in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(axis)
+        _number_axis(axes, limits, log=log)
+        if len(series) > 1:
+            _legend(axes)
+        return _svg(axes.figure, title)
+
+
+def _number_axis(axes: Axes, limits: tuple[float, float], *, log: bool) -> None:
+    """Ticks at powers of ten, or at fifths, as plain numbers."""
+    ticks = [float(10**k) for k in range(12) if 10**k <= limits[1]] if log else [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    names = [_short(tick) if log else f"{tick:g}" for tick in ticks]
+    axes.set_xticks(ticks, names)
+    axes.set_xticks([], minor=True)
+    axes.grid(axis="x", alpha=0.15, color=_INK, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _short(number: float) -> str:
+    """1, 10, 100, 1k, 10k … 1M: tick labels that fit."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return f"{number:g}"
+
+
+def _cell(axes: Axes, x: int, y: int, count: int, share: float, *, right: bool) -> None:
+    # From near-white to Okabe and Ito's blue; right answers are framed, so that the diagonal is found without colour.
+    shade = tuple(1 - share * (1 - channel) for channel in (0.0, 0.447, 0.698))
+    frame: dict[str, Any] = {"edgecolor": "#D55E00" if right else "#c8ccd2", "lw": 2 if right else 0.8}
+    axes.add_patch(mpl.patches.Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=shade, **frame))
+    axes.text(x + 0.5, y + 0.5, f"{count:,}", ha="center", va="center", color="white" if share > 0.5 else "#111111")
+
+
+def _text_width(text: str) -> float:
+    """Units that a text takes, by an estimate that knows Korean (matplotlib's font does not hold it)."""
+    return _TEXT * sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.6 for letter in text)
+
+
+def _axes(title: str, *, height: float, left: float, top: float, width: float, bottom: float = 12) -> Axes:
+    """Axes of a new figure, placed in units from its edges, with the title at the top left."""
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+    figure.patch.set(facecolor="white", gid="paper")
+    figure.text(14 / WIDTH, 1 - 18 / height, title, weight="bold", size=_TEXT + 1)
+    axes = figure.add_axes((left / WIDTH, bottom / height, width / WIDTH, (height - top - bottom) / height))
+    axes.patch.set_visible(False)
+    return axes
+
+
+def _legend(axes: Axes) -> None:
+    """Names of the series in one line between title and picture, with room for text wider than matplotlib thinks."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure = axes.figure
+    height = figure.get_figheight() * 72
+    place = 14.0
+    for handle, label in zip(handles, labels, strict=True):
+        legend = figure.legend(
+            [handle], [label], loc="center left", bbox_to_anchor=(place / WIDTH, 1 - 38 / height), frameon=False,
+            borderpad=0, borderaxespad=0, handlelength=1.8, handletextpad=0.5,
+        )  # fmt: skip
+        legend.set_in_layout(False)
+        place += 1.8 * _TEXT + 0.5 * _TEXT + _text_width(label) + 12
+
+
+def _svg(figure: Any, title: str) -> str:
+    """The figure as one ``<svg>`` element without date, prolog and unused ids (several go into one page)."""
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # Korean is drawn by the viewer; matplotlib only measures it, with a font that lacks it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace('<g id="paper">', '<g class="paper">').replace(_INK, "currentColor")
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"'DejaVu Sans'", lambda _: _FONTS, text)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", text))
+    text = re.sub(r' id="([\w-]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
+    head = f'<svg role="img" color="#1d1f23" aria-label="{escape(title, {chr(34): "&quot;"})}"'
+    return text.replace("<svg", head, 1).rstrip() + "\n"

@@ -1,0 +1,87 @@
+"""The command line: one small module a command, errors as one paragraph, exit codes 0 done, 1 failed, 2 usage."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+
+import cyclopts
+import pydantic
+
+import petmood
+from petmood.cli.curate import curate
+from petmood.cli.index import index
+from petmood.cli.pack import pack
+from petmood.cli.prepare import prepare
+from petmood.cli.split import split
+from petmood.errors import PetmoodError
+from petmood.settings import problems
+
+app = cyclopts.App(
+    name="petmood",
+    help="From labelled frames of dogs and cats to an emotion classifier that its owner can trust.",
+    version=petmood.__version__,
+    version_flags=["--version"],
+)
+for command in (prepare, index, curate, pack, split):
+    app.command(command)
+
+INTERRUPTED = 130
+USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code. ``--debug`` anywhere shows tracebacks."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    sys.exit(run([word for word in given if word != "--debug"], debug=debug))
+
+
+def run(arguments: Sequence[str], *, debug: bool = False) -> int:
+    """Run one command and return its exit code; expected errors are told on standard error in one paragraph."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except cyclopts.CycloptsError as error:
+        return _fail(_usage(error), USAGE)
+    except PetmoodError as error:
+        _trace(debug=debug)
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped; what was finished is kept.\nhint: the same command goes on from there", INTERRUPTED)
+    except OSError as error:
+        _trace(debug=debug)
+        return _fail(_disk(error), 1)
+    return 0
+
+
+def _usage(error: cyclopts.CycloptsError) -> str:
+    cause = error.__cause__
+    text = problems(cause) if isinstance(cause, pydantic.ValidationError) else str(error)
+    return f"{text}\nhint: `petmood COMMAND --help` lists what is allowed"
+
+
+def _disk(error: OSError) -> str:
+    """An operating system's error in words, with what to do."""
+    where = f" ({error.filename})" if error.filename else ""
+    hints = {
+        errno.ENOSPC: "the disk is full: free some space, then run the same command; it goes on where it stopped",
+        errno.EDQUOT: "the disk quota is used up: free some space, then run the same command",
+        errno.EACCES: "check who may read and write there",
+        errno.EROFS: "the disk is read-only: give a folder that can be written to",
+    }
+    hint = hints.get(error.errno or 0, "run with --debug for the details")
+    return f"{error.strerror or error}{where}.\nhint: {hint}"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"petmood: {message}", file=sys.stderr)
+    return code
+
+
+def _trace(*, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()

@@ -1,0 +1,258 @@
+"""Stage 1: read every label of a source, keep the good frames, refuse the others with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic.dataclasses import dataclass
+
+from petmood.charts import ClassBar, class_bars
+from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, judge, parse_merges
+from petmood.errors import RunError, UserError
+from petmood.labels import EMOTIONS_KO, classes_of
+from petmood.media import BadPictureError, probe
+from petmood.parallel import followed, progress, run_tasks
+from petmood.records import REASONS, StageSummary
+from petmood.settings import SETTINGS, fingerprint, to_plain
+from petmood.sources import Source, open_source
+from petmood.sources.rows import Task
+from petmood.workspace import Workspace, replacing, write_table
+
+#: Part of what an index is made from: raise it when the rules change, so that old ones count as outdated.
+_RULES = 1
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class IndexSettings:
+    """What counts as a good frame."""
+
+    label: LabelSource = "inspect"
+    """Whose emotion counts: the inspector's, the owner's, or only where both agree."""
+    box: BoxRule = "drop"
+    """A box that leaves the picture: drop the frame (the notes' rule) or clip the box at the edge."""
+    species: SpeciesChoice = "both"
+    """Keep dogs, cats or both."""
+    merge: tuple[str, ...] = ()
+    """Treat one emotion (or any other word) as another: WORD=EMOTION, for example 공포=불안/슬픔. May be repeated."""
+    pictures: Literal["later", "now"] = "later"
+    """Check the picture files later, when the chosen ones are packed, or all of them now (reads every file)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """One task of the source, what to do with its rows, and where they go."""
+
+    task: Task
+    settings: IndexSettings
+    merges: Mapping[str, str]
+    frames: Path
+    rejects: Path
+
+
+def index(
+    source: Path,
+    work: Path,
+    settings: IndexSettings = IndexSettings(),  # noqa: B008 - frozen
+    *,
+    jobs: int = 0,
+    quiet: bool = False,
+    force: bool = False,
+) -> StageSummary:
+    """Read ``source`` into the workspace ``work``: tables of good and refused frames, counts, a picture.
+
+    A killed run goes on where it was: each task's rows are kept until the end. ``force`` reads everything again.
+
+    Raises:
+        UserError: the source or the work folder cannot be used, or an option does not fit the source.
+        RunError: not one frame is good.
+    """
+    merges = parse_merges(settings.merge)
+    opened = open_source(source, named=list(merges))
+    if settings.label != "inspect" and not opened.has_owner_labels:
+        hint = "leave out --label; there is only one label"
+        raise UserError(f"label {settings.label!r} needs owner labels, which {source} has not.", hint=hint)
+    workspace = Workspace.create(work)
+    made_from = fingerprint("index", _RULES, opened.fingerprint, str(source.resolve()), settings)
+    if not force and workspace.is_current("index", made_from):
+        return StageSummary(stage="index", skipped=True, counts=workspace.mark("index")["counts"])
+    workspace.begin("index")
+    pieces = _read_all(workspace, opened, settings, merges, made_from, jobs=jobs, quiet=quiet)
+    counts = _write(workspace, pieces)
+    _write_picture(workspace, counts)
+    workspace.finish(
+        "index",
+        made_from=made_from,
+        settings={"source": str(source.resolve()), "kind": opened.kind, **to_plain(settings)},
+        counts=counts,
+    )
+    shutil.rmtree(pieces)
+    return StageSummary(stage="index", skipped=False, counts=counts, lines=tuple(_lines(counts)))
+
+
+def _read_all(
+    workspace: Workspace,
+    source: Source,
+    settings: IndexSettings,
+    merges: Mapping[str, str],
+    made_from: str,
+    *,
+    jobs: int,
+    quiet: bool,
+) -> Path:
+    """Judge every task's rows into a folder of pieces; pieces that an earlier, killed run left are not made again."""
+    pieces = workspace.root / f".index-{made_from}"
+    for other in workspace.root.glob(".index-*"):
+        if other != pieces:
+            shutil.rmtree(other)
+    pieces.mkdir(exist_ok=True)
+    work = [
+        _Work(task, settings, merges, pieces / f"{number:06d}.frames", pieces / f"{number:06d}.rejects")
+        for number, task in enumerate(source.tasks)
+    ]
+    missing = [item for item in work if not item.rejects.exists()]
+    total = sum(task.size for task in source.tasks)
+    with progress("index", total, source.unit, quiet=quiet) as advance:
+        advance(total - sum(item.task.size for item in missing))
+        for _ in followed(run_tasks(_read_one, missing, jobs=jobs), advance, int):
+            pass
+    return pieces
+
+
+def _read_one(work: _Work) -> int:
+    """Read, judge and store one task; returns its size."""
+    frames, rejects = judge(
+        work.task.read(),
+        label=work.settings.label,
+        box=work.settings.box,
+        species=work.settings.species,
+        merges=work.merges,
+    )
+    if work.settings.pictures == "now":
+        frames, broken = _check_pictures(frames)
+        rejects = pl.concat([rejects, broken])
+    write_table(frames, work.frames)
+    write_table(rejects, work.rejects)  # last: its presence says that the task is done
+    return work.task.size
+
+
+def _check_pictures(frames: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Open every picture: frames whose file is whole as far as its head and tail tell, and rejects for the others."""
+    columns = ("path", "clip", "image_width", "image_height")
+    problems = [_picture_problem(path, width, height) for path, _, width, height in frames.select(columns).iter_rows()]
+    good = pl.Series([problem is None for problem in problems], dtype=pl.Boolean)
+    named = pl.DataFrame(
+        [problem for problem in problems if problem], schema={"reason": pl.String, "detail": pl.String}, orient="row"
+    )
+    broken = frames.filter(~good).select("frame_id", "path", "clip").hstack(named).with_columns(stage=pl.lit("index"))
+    return frames.filter(good), broken
+
+
+def _picture_problem(path: str, width: int | None, height: int | None) -> tuple[str, str] | None:
+    """Reason and detail if a picture file is empty, no picture, cut short, or of another size than the label says."""
+    try:
+        data = Path(path).read_bytes()
+        info = probe(data)
+    except OSError as error:
+        return "no_image", str(error.strerror)
+    except BadPictureError as error:
+        return error.reason, error.detail
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]:
+        return "truncated_image", "the file has no end mark"
+    if None not in (width, height) and (width, height) != (info.width, info.height):
+        return "size_differs", f"label {width} × {height}, picture {info.width} × {info.height}"
+    return None
+
+
+def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:
+    """Join the pieces into the workspace's tables; returns the counts.
+
+    Raises:
+        RunError: not one frame is good.
+    """
+    frames = pl.scan_parquet(pieces / "*.frames")
+    rejects = pl.scan_parquet(pieces / "*.rejects")
+    with replacing(workspace.rejects) as temporary:
+        rejects.sink_parquet(temporary)
+    counts = _count(frames, rejects)
+    if not counts["kept"]:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in counts["refused"].items())
+        raise RunError(
+            f"index kept none of {counts['found']:,} rows; refused: {reasons or 'nothing was found'}.",
+            hint=f"look at {workspace.rejects} (column `detail`); `petmood index --help` lists the choices",
+        )
+    with replacing(workspace.frames) as temporary:
+        frames.sink_parquet(temporary)
+    bbox = pl.concat_str("y", "x", "height", "width", separator=",")
+    korean = pl.col("emotion").replace_strict(list(EMOTIONS_KO), list(EMOTIONS_KO.values()))
+    with replacing(workspace.frames_csv) as temporary:
+        frames.select(pl.col("path").alias("image_path"), bbox.alias("bbox"), korean.alias("labels")).sink_csv(
+            temporary
+        )
+    return counts
+
+
+def _count(frames: pl.LazyFrame, rejects: pl.LazyFrame) -> dict[str, Any]:
+    refused = dict(rejects.group_by("reason").len().collect().iter_rows())
+    table = frames.group_by("species", "emotion").agg(frames=pl.len(), clips=pl.col("clip").n_unique()).collect()
+    by_emotion = table.group_by("emotion").agg(pl.col("frames").sum(), pl.col("clips").sum())
+    classes = classes_of(by_emotion["emotion"])
+    totals = {name: (number, clips) for name, number, clips in by_emotion.iter_rows()}
+    numbers = [number for number, _ in totals.values()]
+    kept = sum(numbers)
+    # A label that lists more pictures than its folder holds is common (aihub.md §3.2), so it is told, not refused.
+    short = rejects.filter(pl.col("reason") == "no_image").select(pl.col("clip").n_unique(), pl.len()).collect()
+    return {
+        "found": kept + sum(refused.values()),
+        "kept": kept,
+        "clips": sum(clips for _, clips in totals.values()),
+        "groups": frames.select(pl.col("group").n_unique()).collect().item(),
+        "refused": {reason: refused[reason] for reason in REASONS if reason in refused},
+        "fewer_images": {"clips": short.item(0, 0), "frames": short.item(0, 1)},
+        "classes": list(classes),
+        "emotions": {name: {"frames": totals[name][0], "clips": totals[name][1]} for name in classes},
+        "species": {
+            species or "unknown": {
+                name: {"frames": number, "clips": clips}
+                for name in classes
+                for found, number, clips in rows.select("emotion", "frames", "clips").iter_rows()
+                if found == name
+            }
+            for (species,), rows in sorted(table.group_by("species"), key=lambda item: str(item[0]))
+        },
+        "imbalance": round(max(numbers) / min(numbers), 2) if numbers else None,
+    }
+
+
+def _write_picture(workspace: Workspace, counts: Mapping[str, Any]) -> None:
+    """The bar picture of the classes that the notes begin with."""
+    bars = [
+        ClassBar(label=f"{EMOTIONS_KO[name]} ({name})", counts={"clips": values["clips"], "frames": values["frames"]})
+        for name, values in counts["emotions"].items()
+    ]
+    with replacing(workspace.classes_picture) as temporary:
+        temporary.write_text(class_bars("Frames and clips per emotion", bars), encoding="utf-8")
+
+
+def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
+    """The summary for people."""
+    refused = sum(counts["refused"].values())
+    kept = f"kept {counts['kept']:,} frames of {counts['clips']:,} clips"
+    yield f"found {counts['found']:,} · {kept} · refused {refused:,}"
+    for reason, number in counts["refused"].items():
+        yield f"  {reason:<18} {number:>9,}  {REASONS[reason]}"
+    short = counts["fewer_images"]
+    if short["frames"]:
+        yield f"{short['clips']:,} clips have fewer pictures than annotations ({short['frames']:,} are not there)"
+    species = list(counts["species"])
+    yield f"{'emotion':<24}" + "".join(f"{name + ' clips':>14}{name + ' frames':>14}" for name in species)
+    for name in counts["classes"]:
+        cells = [counts["species"][kind].get(name, {"clips": 0, "frames": 0}) for kind in species]
+        numbers = "".join(f"{cell['clips']:>14,}{cell['frames']:>14,}" for cell in cells)
+        yield f"{name + ' ' + EMOTIONS_KO[name]:<20}" + numbers
+    if counts["imbalance"] is not None:
+        yield f"imbalance: the largest class has {counts['imbalance']:g} times the frames of the smallest"

@@ -1,0 +1,215 @@
+"""Stage 3: decode each chosen frame once, ever; keep the animal as a small crop and what only pixels tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import polars as pl
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from petmood.crops import CROP_SCHEMA, PartWriter, writing_part
+from petmood.errors import RunError
+from petmood.media import BadPictureError, Crop, Pixels, cut, encode
+from petmood.parallel import followed, progress, run_tasks
+from petmood.records import REASONS, REJECT_SCHEMA, Box, CropGeometry, StageSummary
+from petmood.settings import SETTINGS, fingerprint, to_plain
+from petmood.workspace import Workspace, write_table
+
+#: Crops a tar part: about 10 MB, one task. Fixed, so that the parts do not depend on the machine.
+CROPS_A_PART = 512
+#: Part of what crops are made from: raise it when the way of cutting changes.
+_WAY = 1
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PackSettings:
+    """How animals are cut out and stored."""
+
+    margin: Annotated[float, Field(ge=0, le=1)] = CropGeometry.margin
+    """Widening of the box on each side, as a share of its size."""
+    shorter_side: Annotated[int, Field(ge=32, le=2048)] = CropGeometry.shorter_side
+    """Pixels of a crop's shorter side; smaller crops are not enlarged."""
+    quality: Annotated[int, Field(ge=50, le=100)] = CropGeometry.quality
+    """JPEG quality of the crops."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """The frames of one tar part and where it goes."""
+
+    name: str
+    frames: pl.DataFrame
+    geometry: CropGeometry
+    folder: Path
+
+    @property
+    def crops(self) -> Path:
+        return self.folder / f"{self.name}.crops"
+
+    @property
+    def rejects(self) -> Path:
+        return self.folder / f"{self.name}.rejects"
+
+
+def pack(
+    work: Path,
+    settings: PackSettings = PackSettings(),  # noqa: B008 - frozen
+    *,
+    jobs: int = 0,
+    quiet: bool = False,
+    force: bool = False,
+) -> StageSummary:
+    """Cut every kept frame out of its picture into ``crops/``; frames that fail only now join rejects.parquet.
+
+    A killed run goes on with the parts that are missing and gives the same bytes as one that was not.
+
+    Raises:
+        UserError: the workspace has no chosen frames yet.
+        RunError: not one picture could be used.
+    """
+    workspace = Workspace.open(work)
+    made_from = fingerprint("pack", _WAY, workspace.require("curate")["made_from"], settings)
+    if not force and workspace.is_current("pack", made_from):
+        return StageSummary(stage="pack", skipped=True, counts=workspace.mark("pack")["counts"])
+    workspace.begin("pack")
+    frames = _chosen_again(workspace)
+    building = workspace.root / f".pack-{made_from}"
+    for other in workspace.root.glob(".pack-*"):
+        if force or other != building:
+            shutil.rmtree(other)
+    building.mkdir(exist_ok=True)
+    geometry = CropGeometry(margin=settings.margin, shorter_side=settings.shorter_side, quality=settings.quality)
+    parts = _parts(frames.filter("keep"), geometry, building)
+    _make(parts, jobs=jobs, quiet=quiet)
+    counts = _finish(workspace, frames, parts, building)
+    workspace.finish("pack", made_from=made_from, settings=to_plain(settings), counts=counts)
+    return StageSummary(stage="pack", skipped=False, counts=counts, lines=tuple(_lines(counts)))
+
+
+def difference_hash(grey: Pixels) -> int:
+    """64-bit difference hash of a grey picture (height × width): which of two neighbours is brighter, on an 8 × 8 grid.
+
+    Near-copies differ in few bits. The method is Krawetz' dHash (2013).
+    """
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+
+
+def sharpness(grey: Pixels) -> float:
+    """Variance of the Laplacian of a grey picture (Pech-Pacheco et al. 2000); higher is sharper, blank is 0."""
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return float(deviation[0, 0] ** 2)
+
+
+def _chosen_again(workspace: Workspace) -> pl.DataFrame:
+    """All frames, with ``keep`` as `curate` left it: frames that an earlier packing refused are tried again."""
+    frames = workspace.read_frames()
+    earlier = pl.read_parquet(workspace.rejects).filter(pl.col("stage") == "pack")["frame_id"]
+    return frames.with_columns(keep=pl.col("keep") | pl.col("frame_id").is_in(earlier.implode()))
+
+
+def _parts(chosen: pl.DataFrame, geometry: CropGeometry, folder: Path) -> list[_Part]:
+    columns = ("frame_id", "path", "clip", "x", "y", "width", "height", "image_width", "image_height")
+    rows = chosen.select(columns)
+    return [
+        _Part(f"part-{number:05d}", rows[start : start + CROPS_A_PART], geometry, folder)
+        for number, start in enumerate(range(0, len(rows), CROPS_A_PART))
+    ]
+
+
+def _make(parts: list[_Part], *, jobs: int, quiet: bool) -> None:
+    """Make the parts that are not there yet."""
+    missing = [part for part in parts if not part.rejects.exists()]
+    total = sum(len(part.frames) for part in parts)
+    with progress("pack", total, "frames", quiet=quiet) as advance:
+        advance(total - sum(len(part.frames) for part in missing))
+        for _ in followed(run_tasks(_make_part, missing, jobs=jobs), advance, int):
+            pass
+
+
+def _make_part(part: _Part) -> int:
+    """Cut the frames of one part; returns how many were tried."""
+    cv2.setNumThreads(1)  # one process a core: its own threads would fight
+    rows: list[tuple[object, ...]] = []
+    refused: list[tuple[object, ...]] = []
+    with writing_part(part.folder / f"{part.name}.tar") as writer:
+        for frame in part.frames.iter_rows(named=True):
+            try:
+                rows.append(_add(writer, f"{part.name}.tar", frame, part.geometry))
+            except BadPictureError as error:
+                refused.append((frame["frame_id"], frame["path"], frame["clip"], error.reason, error.detail, "pack"))
+    write_table(pl.DataFrame(rows, schema=CROP_SCHEMA, orient="row"), part.crops)
+    # Written last: its presence says that the part is done.
+    write_table(pl.DataFrame(refused, schema=dict(REJECT_SCHEMA), orient="row"), part.rejects)
+    return len(part.frames)
+
+
+def _add(writer: PartWriter, part: str, frame: dict[str, Any], geometry: CropGeometry) -> tuple[object, ...]:
+    """Cut one frame, append it to the part, and return its row (``CROP_SCHEMA``).
+
+    Raises:
+        BadPictureError: the picture cannot be used.
+    """
+    crop = _cut(frame, geometry)
+    jpeg = encode(crop.pixels, geometry.quality)
+    offset = writer.add(f"{frame['frame_id']}.jpg", jpeg)
+    height, width = crop.pixels.shape[:2]
+    grey = cv2.cvtColor(crop.pixels, cv2.COLOR_RGB2GRAY)
+    looks = (difference_hash(np.asarray(grey, np.uint8)), sharpness(np.asarray(grey, np.uint8)), crop.damaged)
+    return (frame["frame_id"], part, offset, len(jpeg), width, height, *looks)
+
+
+def _cut(frame: dict[str, Any], geometry: CropGeometry) -> Crop:
+    try:
+        data = Path(frame["path"]).read_bytes()
+    except FileNotFoundError as error:
+        raise BadPictureError("no_image", str(error.strerror)) from None
+    except OSError as error:
+        raise BadPictureError("unreadable_image", str(error.strerror)) from None
+    size = (frame["image_width"], frame["image_height"])
+    box = Box(frame["x"], frame["y"], frame["width"], frame["height"])
+    return cut(data, box, geometry, expected=None if None in size else size)
+
+
+def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], building: Path) -> dict[str, Any]:
+    """Join the parts' tables, put everything in its place, and return the counts.
+
+    Raises:
+        RunError: no crop could be made.
+    """
+    crops = pl.read_parquet([part.crops for part in parts])
+    refused = pl.read_parquet([part.rejects for part in parts])
+    reasons = dict(refused.group_by("reason").len().iter_rows())
+    counts = {
+        "crops": len(crops),
+        "bytes": int(crops["size"].sum()),
+        "damaged": int(crops["damaged"].sum()),
+        "refused": {reason: reasons[reason] for reason in REASONS if reason in reasons},
+    }
+    rejects = pl.concat([pl.read_parquet(workspace.rejects).filter(pl.col("stage") != "pack"), refused])
+    write_table(rejects, workspace.rejects)
+    if crops.is_empty():
+        hint = f"look at {workspace.rejects}; if the pictures moved, run `petmood index` again"
+        raise RunError(f"pack could use none of {len(refused):,} pictures: {counts['refused']}.", hint=hint)
+    write_table(frames.with_columns(keep=pl.col("frame_id").is_in(crops["frame_id"].implode())), workspace.frames)
+    write_table(crops, building / "crops.parquet")
+    for part in parts:
+        part.crops.unlink()
+        part.rejects.unlink()
+    if workspace.crops.exists():
+        shutil.rmtree(workspace.crops)
+    building.replace(workspace.crops)
+    return counts
+
+
+def _lines(counts: dict[str, Any]) -> list[str]:
+    size = counts["bytes"] / 1e6
+    lines = [f"{counts['crops']:,} crops, {size:,.1f} MB; {counts['damaged']:,} of them repaired by the decoder"]
+    lines += [f"refused: {reason:<18} {number:>7,}  {REASONS[reason]}" for reason, number in counts["refused"].items()]
+    return lines

@@ -1,0 +1,195 @@
+"""Stage 4: training, validation and test by group of clips, never by frame; and the audit that says so."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from sklearn.model_selection import StratifiedGroupKFold
+
+from petmood.errors import RunError, UserError
+from petmood.records import StageSummary
+from petmood.settings import SETTINGS, fingerprint, to_plain
+from petmood.workspace import Workspace, write_table
+
+SIDES = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class SplitSettings:
+    """Which clips are for training and which for judging."""
+
+    split: Literal["group", "official"] = "group"
+    """By group of clips that may show the same animal, or AI Hub's own (which is not animal-independent)."""
+    group_by: str = "group"
+    """Column of frames.parquet whose values must never stand on two sides."""
+    val: Annotated[float, Field(gt=0, lt=0.6)] = 0.15
+    """Share of the clips that choose the best epoch."""
+    test: Annotated[float, Field(ge=0, lt=0.6)] = 0.15
+    """Share of the clips that are looked at once, for the report; 0 for none."""
+    seed: int = 0
+    """Another seed, another split."""
+    allow_leak: bool = False
+    """Go on although clips or groups stand on two sides; every later report names it."""
+
+
+def split(
+    work: Path,
+    settings: SplitSettings = SplitSettings(),  # noqa: B008 - frozen
+    *,
+    force: bool = False,
+) -> StageSummary:
+    """Write ``split`` (train, val, test) into frames.parquet and audit it.
+
+    Raises:
+        UserError: no crops yet, no such column, too few groups, or no official split in the source.
+        RunError: clips or groups stand on two sides and ``allow_leak`` was not given; the split is not written.
+    """
+    workspace = Workspace.open(work)
+    made_from = fingerprint("split", workspace.require("pack")["made_from"], settings)
+    if not force and workspace.is_current("split", made_from):
+        return StageSummary(stage="split", skipped=True, counts=workspace.mark("split")["counts"])
+    frames = workspace.read_frames()
+    if settings.group_by not in frames.columns:
+        raise UserError(f"column {settings.group_by!r} is not in frames.parquet; it has {', '.join(frames.columns)}.")
+    clips = clip_table(frames, settings.group_by)
+    sides = _official(clips) if settings.split == "official" else by_group(clips, settings)
+    clips = clips.with_columns(split=sides)
+    counts = {"by": settings.split, **audit(clips), **_sizes(clips)}
+    counts["leak"]["allowed"] = settings.allow_leak
+    _refuse_leak(counts["leak"], settings)
+    workspace.begin("split")
+    write_table(
+        frames.drop("split")
+        .join(clips.select("clip", "split"), on="clip", how="left", maintain_order="left")
+        .select(frames.columns),
+        workspace.frames,
+    )
+    workspace.finish("split", made_from=made_from, settings=to_plain(settings), counts=counts)
+    return StageSummary(stage="split", skipped=False, counts=counts, lines=tuple(_lines(counts, clips)))
+
+
+def clip_table(frames: pl.DataFrame, group_by: str) -> pl.DataFrame:
+    """One row a clip that has kept frames: clip, group, species, emotion, official."""
+    return (
+        frames.filter("keep")
+        .group_by("clip", maintain_order=True)
+        .agg(
+            group=pl.col(group_by).cast(pl.String).first().fill_null(pl.col("clip").first()),
+            species=pl.col("species").first().fill_null("unknown"),
+            emotion=pl.col("emotion").first(),
+            official=pl.col("official_split").first(),
+        )
+    )
+
+
+def by_group(clips: pl.DataFrame, settings: SplitSettings) -> pl.Series:
+    """Side of each clip: groups stay whole, emotions and species are spread as evenly as that allows.
+
+    Folds are made by scikit-learn's StratifiedGroupKFold; the test side is one fold of all, validation one of the rest.
+
+    Raises:
+        UserError: there are too few groups.
+    """
+    sides = np.full(len(clips), "train", dtype=object)
+    rest = np.arange(len(clips))
+    for side, share in (("test", settings.test), ("val", settings.val / (1 - settings.test))):
+        if share == 0:
+            continue
+        fold = _one_fold(clips[rest.tolist()], share, settings.seed)
+        sides[rest[fold]] = side
+        rest = np.delete(rest, fold)
+    return pl.Series("split", sides.tolist(), dtype=pl.String)
+
+
+def _one_fold(clips: pl.DataFrame, share: float, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Positions of about ``share`` of the clips, by whole groups."""
+    folds = max(2, round(1 / share))
+    groups = clips["group"].n_unique()
+    if groups < folds:
+        raise UserError(
+            f"split has {groups} groups of clips for {folds} folds (a share of {share:.2f}); too few.",
+            hint="give larger shares (--val, --test 0), or more animals; never split frames of one animal",
+        )
+    strata = clips.select(pl.concat_str("emotion", "species", separator="/"))["emotion"].to_numpy()
+    with warnings.catch_warnings():
+        # Classes with fewer clips than folds cannot be on all sides; the printed table shows which.
+        warnings.simplefilter("ignore", UserWarning)
+        kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        try:
+            _, fold = next(iter(kfold.split(np.zeros(len(clips)), strata, clips["group"].to_numpy())))
+        except ValueError as error:
+            raise UserError(f"split is not possible: {error}", hint="use fewer, larger shares or more clips") from None
+    return np.asarray(fold, np.int64)
+
+
+def _official(clips: pl.DataFrame) -> pl.Series:
+    """AI Hub's own sides.
+
+    Raises:
+        UserError: a clip has none.
+    """
+    unknown = clips["official"].is_null().sum()
+    if unknown:
+        raise UserError(
+            f"official split is unknown for {unknown:,} of {len(clips):,} clips.",
+            hint="the source needs Training and Validation folders; else leave out --split official",
+        )
+    if "val" not in clips["official"].to_list():
+        raise UserError("official split has no validation clips.", hint="leave out --split official")
+    return clips["official"].alias("split")
+
+
+def audit(clips: pl.DataFrame) -> dict[str, Any]:
+    """Count clips and groups that stand on more than one side (none, in an honest split), with examples."""
+    leaking_clips = _on_two_sides(clips, "clip")
+    leaking_groups = _on_two_sides(clips, "group")
+    leak = {"clips": len(leaking_clips), "groups": len(leaking_groups), "examples": leaking_groups[:5]}
+    return {"leak": leak}
+
+
+def _on_two_sides(clips: pl.DataFrame, column: str) -> list[str]:
+    sides = clips.group_by(column).agg(sides=pl.col("split").drop_nulls().n_unique())
+    return sorted(sides.filter(pl.col("sides") > 1)[column])
+
+
+def _refuse_leak(leak: dict[str, Any], settings: SplitSettings) -> None:
+    if settings.allow_leak or not (leak["clips"] or leak["groups"]):
+        return
+    raise RunError(
+        f"split leaks: {leak['clips']:,} clips and {leak['groups']:,} groups of clips stand on two sides "
+        f"(such as {', '.join(leak['examples'][:2])}). A model judged on it would look better than it is.",
+        hint="leave out --split official to split by group, or give --allow-leak, which every report will name",
+    )
+
+
+def _sizes(clips: pl.DataFrame) -> dict[str, Any]:
+    per_side = clips.group_by("split").agg(clips=pl.len(), groups=pl.col("group").n_unique())
+    found = {side: (number, groups) for side, number, groups in per_side.iter_rows()}
+    return {
+        "clips": {side: found[side][0] for side in SIDES if side in found},
+        "groups": {side: found[side][1] for side in SIDES if side in found},
+    }
+
+
+def _lines(counts: dict[str, Any], clips: pl.DataFrame) -> list[str]:
+    leak = counts["leak"]
+    lines = [
+        f"{side}: {number:,} clips of {counts['groups'][side]:,} groups" for side, number in counts["clips"].items()
+    ]
+    if counts["by"] == "official":
+        lines.append("AI Hub's own split was made clip by clip: it is not animal-independent")
+    if leak["clips"] or leak["groups"]:
+        lines.append(f"LEAK, allowed: {leak['clips']:,} clips and {leak['groups']:,} groups stand on two sides")
+    else:
+        lines.append("audit: no clip and no group stands on two sides")
+    table = clips.group_by("emotion", "split").len()
+    for emotion in sorted(set(clips["emotion"])):
+        rows = dict(table.filter(pl.col("emotion") == emotion).select("split", "len").iter_rows())
+        lines.append(f"  {emotion:<12}" + "".join(f"{side} {rows.get(side, 0):>6,}  " for side in counts["clips"]))
+    return lines

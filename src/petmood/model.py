@@ -1,0 +1,105 @@
+"""The network: a timm backbone, batch norm and one linear layer, with the parts frozen that shall stay as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from timm.models import group_parameters
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from petmood.errors import UserError
+
+Freeze = Literal["none", "all-but-last-block", "backbone"]
+
+
+class EmotionNet(nn.Module):
+    """Pictures → one score (logit) an emotion.
+
+    The backbone pools globally (whole-body shape, not local texture), as in the notes: pooling → batch norm → linear.
+    Frozen parameters need no gradient; frozen batch norms keep their statistics, whatever ``train()`` says.
+    """
+
+    def __init__(self, backbone: nn.Module, *, classes: int, freeze: Freeze = "none", dropout: float = 0.0) -> None:
+        """Put a head for ``classes`` emotions on a backbone whose output is N × ``head_hidden_size``.
+
+        Raises:
+            UserError: the last block is asked for and the backbone does not say what its blocks are.
+        """
+        super().__init__()
+        features = feature_count(backbone)
+        self.backbone = backbone
+        self.norm = nn.BatchNorm1d(features)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(features, classes)
+        self.freeze: Freeze = freeze
+        for parameter in self._frozen_parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits, N × classes, of normalised images, float N × 3 × height × width."""
+        logits: torch.Tensor = self.classifier(self.dropout(self.norm(self.backbone(images))))
+        return logits
+
+    def train(self, mode: bool = True) -> EmotionNet:
+        """Switch to training (or evaluation) mode, except for the frozen parts."""
+        super().train(mode)
+        if self.freeze == "backbone":
+            self.backbone.eval()
+        elif self.freeze == "all-but-last-block":
+            for module in self.backbone.modules():
+                own = list(module.parameters(recurse=False))
+                if isinstance(module, _BatchNorm) and own and not any(p.requires_grad for p in own):
+                    module.eval()
+        return self
+
+    def _frozen_parameters(self) -> Iterable[nn.Parameter]:
+        if self.freeze == "none":
+            return []
+        if self.freeze == "backbone":
+            return self.backbone.parameters()
+        last = last_block(self.backbone)
+        return (parameter for name, parameter in self.backbone.named_parameters() if name not in last)
+
+
+def feature_count(backbone: nn.Module) -> int:
+    """Width of what a timm backbone without classifier gives; for some families it is not that of the last block."""
+    width = getattr(backbone, "head_hidden_size", None) or getattr(backbone, "num_features", None)
+    assert isinstance(width, int), "every timm model has num_features"
+    return width
+
+
+def last_block(backbone: nn.Module) -> frozenset[str]:
+    """Names of the parameters of a timm backbone's last stage and of all that follows it.
+
+    Raises:
+        UserError: the backbone does not say what its blocks are.
+    """
+    describe = getattr(backbone, "group_matcher", None)
+    matcher = describe(coarse=True) if callable(describe) else None
+    groups = group_parameters(backbone, matcher) if matcher else {}
+    if len(groups) < 2:
+        raise UserError(
+            f"freeze 'all-but-last-block' is not possible with {type(backbone).__name__}, which names no blocks; "
+            "allowed are none and backbone.",
+            hint="use --freeze none or --freeze backbone",
+        )
+    order = sorted(groups)
+    last = list(groups[order[-1]])
+    # timm puts what no pattern matches (a convolution after the blocks) into a group of its own, behind all others.
+    if not any(_is_matched(matcher, name) for name in last):
+        last += groups[order[-2]]
+    return frozenset(last)
+
+
+def _is_matched(matcher: object, name: str) -> bool:
+    if not isinstance(matcher, dict):
+        return True
+    for pattern in matcher.values():
+        patterns = [pattern] if isinstance(pattern, str) else [entry[0] for entry in pattern or ()]
+        if any(re.match(text, name) for text in patterns):
+            return True
+    return False

@@ -1,0 +1,121 @@
+"""Every setting of training, declared once, and the recipes that ship with petmood: one YAML file each.
+
+The settings stand apart from ``train`` so that the command line can show them without importing torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from petmood.errors import UserError
+from petmood.settings import SETTINGS, load_yaml
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TrainSettings:
+    """Settings of ``petmood train``; the defaults are those of the recipe ``default``."""
+
+    model: str = "efficientnet_b0"
+    """Backbone: any timm model name."""
+    image_size: Count = 0
+    """Pixels of the square that the network sees; 0 takes the backbone's own size."""
+    fit: Literal["pad", "squash", "crop"] = "pad"
+    """How a crop fills that square: pad keeps the whole body and its proportions, squash only the whole body, crop only
+    the proportions."""
+    pretrained: str = "hub"
+    """First weights of the backbone: hub (timm's), offline (a package), none, or the path of a .safetensors or .pth."""
+    freeze: Literal["none", "all-but-last-block", "backbone"] = "none"
+    """Parts of the backbone that keep their first weights."""
+    epochs: Positive = 15
+    """Most passes over the training pictures; training may stop earlier, see patience."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Pictures of one step."""
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    """Rule of the step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Largest learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    """Pull of the weights towards zero; biases and norms are left out."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """Learning rate over the steps after the warm-up: unchanged, or falling to zero along a cosine."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    """Epochs in which the learning rate rises from zero; parts of an epoch are allowed."""
+    label_smoothing: Share = 0.1
+    """Share of the target that is spread over all classes."""
+    loss: Literal["cross_entropy", "balanced_softmax"] = "balanced_softmax"
+    """Balanced softmax corrects for rare emotions by their number of clips."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Balanced multiplies each picture's loss by the inverse frequency of its class (as the notes did)."""
+    dropout: Share = 0.0
+    """Share of the features that is left out at random before the last layer."""
+    horizontal_flip: bool = True
+    """Mirror every second training picture, left to right."""
+    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Smallest share of the picture's area that random cropping keeps; 1 crops nothing."""
+    stop_on: Literal["val_loss", "val_clip_macro_f1"] = "val_clip_macro_f1"
+    """Score that must improve within `patience` epochs."""
+    checkpoint_on: Literal["val_accuracy", "val_clip_macro_f1", "val_loss"] = "val_clip_macro_f1"
+    """Score whose best epoch becomes the model."""
+    patience: Positive = 5
+    """Epochs without improvement after which training stops."""
+    seed: Count = 0
+    """Decides first weights, order and augmentation."""
+    limit: Count = 0
+    """At most this many pictures of each split, drawn evenly over the clips, for a quick try; 0 takes all."""
+    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    """Number format of the computation; auto is bfloat16 or 16 bits on a GPU that has it, else 32 bits."""
+    channels_last: bool = True
+    """Memory order of the pictures that is faster on GPUs and most processors."""
+    threads: Count = 0
+    """Threads that decode pictures; 0 means as many as there are cores."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a CUDA GPU if there is one."""
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with petmood."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(recipe: str) -> Mapping[str, Any]:
+    """Settings by name, as a shipped recipe or a YAML file has them; keys may use - or _.
+
+    Raises:
+        UserError: no such recipe or file, unreadable YAML, or a key that is no setting of training.
+    """
+    path = _path_of(recipe)
+    values = {str(key).replace("-", "_"): value for key, value in load_yaml(path).items()}
+    known = list(TrainSettings.__dataclass_fields__)
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=2)
+            meant = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+            raise UserError(f"recipe {path} has the unknown setting {key!r}; {meant}")
+    return values
+
+
+def _path_of(recipe: str) -> Path:
+    if recipe in recipe_names():
+        return Path(str(_folder() / f"{recipe}.yaml"))
+    path = Path(recipe)
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path
+    raise UserError(
+        f"recipe {recipe!r} does not exist; shipped are {', '.join(recipe_names())}.",
+        hint="give one of these names or the path of a .yaml file",
+    )
+
+
+def _folder() -> Any:  # noqa: ANN401 - Traversable moves between modules across the Python versions that we support
+    return resources.files("petmood.recipes")

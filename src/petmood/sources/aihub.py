@@ -1,0 +1,292 @@
+"""AI Hub data set 59, unpacked in any of its layouts: label files and clip folders, found and paired by their stem."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from petmood.labels import normalise, species_of
+from petmood.settings import fingerprint
+from petmood.sources.rows import Source, raw_rows, split_of
+from petmood.sources.tree import CLIP_NAME, PICTURE_SUFFIXES, Tree
+
+#: Label files a task: some tens of milliseconds of work, so that all cores are busy even on small sets.
+_CLIPS_A_TASK = 128
+
+
+class _Box(msgspec.Struct, gc=False):
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    frame_number: int
+    timestamp: int | float
+    bounding_box: _Box | None = None
+
+
+class _Animal(msgspec.Struct):
+    breed: str | None = None
+    gender: str | None = None
+    age: int | float | str | None = None
+    neuter: str | None = None
+
+
+class _Owner(msgspec.Struct):
+    emotion: str | None = None
+    situation: str | None = None
+    animal_count: int | float | str | None = msgspec.field(default=None, name="animalCount")
+
+
+class _Inspect(msgspec.Struct):
+    emotion: str | None = None
+
+
+class _Metadata(msgspec.Struct):
+    species: str | None = None
+    location: str | None = None
+    height: int | None = None
+    width: int | None = None
+    animal: _Animal | None = None
+    owner: _Owner | None = None
+    inspect: _Inspect | None = None
+
+
+class _Label(msgspec.Struct):
+    annotations: list[_Annotation]
+    file_video: str | None = None
+    metadata: _Metadata | None = None
+
+
+_decoder = msgspec.json.Decoder(_Label)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipFiles:
+    """One clip on disk: its label file, its folder of pictures, or only one of them."""
+
+    clip: str
+    label: str | None
+    folder: str | None
+    duplicate: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class AihubTask:
+    """Some clips of one data set."""
+
+    root: str
+    clips: Sequence[ClipFiles]
+
+    @property
+    def size(self) -> int:
+        """Number of clips."""
+        return len(self.clips)
+
+    def read(self) -> pl.DataFrame:
+        """Raw rows of its clips: one an annotation, one an unlabelled picture, one a label that cannot be read."""
+        rows = _Rows(self.root)
+        for clip in self.clips:
+            rows.add(clip)
+        return rows.table()
+
+
+def open_aihub(root: Path, tree: Tree) -> Source:
+    """Pair the label files and clip folders that a walk over ``root`` found."""
+    clips = pair(tree.labels, tree.clip_folders)
+    tasks = [
+        AihubTask(os.fspath(root), clips[start : start + _CLIPS_A_TASK])
+        for start in range(0, len(clips), _CLIPS_A_TASK)
+    ]
+    return Source("aihub", "clips", tasks, fingerprint("aihub", tree.stamps), has_owner_labels=True)
+
+
+def pair(labels: Sequence[str], folders: Sequence[str]) -> list[ClipFiles]:
+    """Match label files and clip folders by stem (label name without its last ``.json`` = folder name), in NFC.
+
+    Where several folders bear the name, the one whose path has most in common with the label's is taken. A label file
+    whose stem was seen before is marked as a duplicate. Result in the order of the clip names.
+    """
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for folder in folders:
+        by_name[normalise(os.path.basename(folder))].append(folder)
+    found: dict[str, ClipFiles] = {}
+    duplicates: list[ClipFiles] = []
+    used: set[str] = set()
+    for label in sorted(labels, key=normalise):
+        clip = normalise(os.path.basename(label))[: -len(".json")]
+        # Some users strip `.mp4` from the folders of the manual stream.
+        candidates = by_name.get(clip) or by_name.get(clip.removesuffix(".mp4"), [])
+        nearest = _nearest(candidates, label)
+        if nearest is not None:
+            used.add(nearest)
+        entry = ClipFiles(clip, label, nearest, duplicate=clip in found)
+        if entry.duplicate:
+            duplicates.append(entry)
+        else:
+            found[clip] = entry
+    unlabelled = [ClipFiles(name, None, path) for name, paths in by_name.items() for path in paths if path not in used]
+    return sorted([*found.values(), *duplicates, *unlabelled], key=lambda entry: (entry.clip, entry.label or ""))
+
+
+def _nearest(folders: Sequence[str], label: str) -> str | None:
+    """The folder whose path has most in common with the label's; the first of equals."""
+    return max(folders, key=lambda folder: len(os.path.commonpath([folder, label])), default=None)
+
+
+class _Rows:
+    """Collects rows as columns: frames in one table, what is said once a clip in another, joined at the end."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._clips: list[dict[str, object]] = []
+        self._counts: list[int] = []
+        self._names: list[str] = []
+        self._present: list[bool] = []
+        self._times: list[float] = []
+        self._boxes: list[_Box | None] = []
+        self._refused: list[pl.DataFrame] = []
+
+    def add(self, files: ClipFiles) -> None:
+        """Read one clip's label file and list its folder."""
+        pictures = _pictures(files.folder)
+        label, problem = (None, ("no_label", "no label file")) if files.label is None else _read_label(files)
+        if label is None:
+            if files.label is not None:
+                self._refuse([files.label], files.clip, *problem)
+            if files.folder is not None:
+                self._refuse(
+                    [f"{files.folder}/{name}" for name in sorted(pictures)], files.clip, "no_label", problem[1]
+                )
+            return
+        names = [f"frame_{item.frame_number}_timestamp_{item.timestamp}.jpg" for item in label.annotations]
+        present = [name in pictures for name in names]
+        self._clips.append(_clip_values(files, label, self._root))
+        self._counts.append(len(names))
+        self._names += names
+        self._present += present
+        self._times += [item.timestamp for item in label.annotations]
+        self._boxes += [item.bounding_box for item in label.annotations]
+        if sum(present) < len(pictures):
+            unlisted = [f"{files.folder}/{name}" for name in sorted(pictures.difference(names))]
+            self._refuse(unlisted, files.clip, "no_label", "not listed in the label file")
+
+    def table(self) -> pl.DataFrame:
+        """All rows added so far (``RAW_SCHEMA``)."""
+        return pl.concat([self._frames(), *self._refused])
+
+    def _refuse(self, paths: list[str], clip: str, reason: str, detail: str) -> None:
+        if paths:
+            self._refused.append(
+                raw_rows({"path": paths, "clip": [clip] * len(paths)}).with_columns(
+                    refused=pl.lit(reason), detail=pl.lit(detail)
+                )
+            )
+
+    def _frames(self) -> pl.DataFrame:
+        if not self._names:
+            return raw_rows({"path": pl.Series([], dtype=pl.String)})
+        boxes = self._boxes
+        clip_of_row = pl.Series(range(len(self._counts)), dtype=pl.UInt32).repeat_by(pl.Series(self._counts)).explode()
+        clips = pl.DataFrame(self._clips, schema=_CLIP_COLUMNS)
+        frames = pl.DataFrame(
+            {
+                "name": self._names,
+                "present": self._present,
+                "timestamp_ms": pl.Series(self._times, dtype=pl.Float64, strict=False).round(),
+                "x": pl.Series([box and box.x for box in boxes], dtype=pl.Float64).round(),
+                "y": pl.Series([box and box.y for box in boxes], dtype=pl.Float64).round(),
+                "width": pl.Series([box and box.width for box in boxes], dtype=pl.Float64).round(),
+                "height": pl.Series([box and box.height for box in boxes], dtype=pl.Float64).round(),
+            }
+        )
+        together = clips[clip_of_row.drop_nulls()].hstack(frames).with_columns(_DERIVED)
+        return raw_rows(together)
+
+
+_CLIP_COLUMNS: dict[str, pl.DataType] = {
+    "clip": pl.String(),
+    "folder": pl.String(),
+    "group": pl.String(),
+    "species": pl.String(),
+    "emotion_text": pl.String(),
+    "owner_text": pl.String(),
+    "action": pl.String(),
+    "situation": pl.String(),
+    "image_width": pl.Int32(),
+    "image_height": pl.Int32(),
+    "official_split": pl.String(),
+}
+
+_DERIVED = (
+    pl.concat_str(pl.col("clip"), pl.lit("/"), pl.col("name").str.strip_suffix(".jpg")).alias("frame_id"),
+    pl.concat_str(pl.col("folder").fill_null(""), pl.lit("/"), pl.col("name")).alias("path"),
+    pl.when(~pl.col("present")).then(pl.lit("no_image")).alias("refused"),
+)
+
+
+def _pictures(folder: str | None) -> set[str]:
+    """Names of the pictures in a clip's folder."""
+    if folder is None:
+        return set()
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return set()
+    return {name for name in names if name.endswith(".jpg") or os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES}
+
+
+def _read_label(files: ClipFiles) -> tuple[_Label | None, tuple[str, str]]:
+    """A clip's label, or None with reason and detail."""
+    if files.duplicate or files.label is None:
+        return None, ("duplicate_label", "a label file of this name stands elsewhere too")
+    try:
+        with open(files.label, "rb") as file:
+            data = file.read()
+        return _decoder.decode(data.removeprefix(b"\xef\xbb\xbf")), ("", "")
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return None, ("unreadable_label", str(error) or type(error).__name__)
+
+
+def _clip_values(files: ClipFiles, label: _Label, root: str) -> dict[str, object]:
+    """What a label says once for all frames of its clip."""
+    metadata = label.metadata or _Metadata()
+    owner, inspect = metadata.owner or _Owner(), metadata.inspect or _Inspect()
+    parts = CLIP_NAME.fullmatch(files.clip)
+    species = species_of(metadata.species or "") or (parts and parts["species"])
+    return {
+        "clip": files.clip,
+        "folder": files.folder,
+        "group": _group_key(files.clip, label, metadata, species),
+        "species": species,
+        "emotion_text": inspect.emotion,
+        "owner_text": owner.emotion,
+        "action": parts and parts["action"],
+        "situation": owner.situation and normalise(owner.situation),
+        "image_width": metadata.width,
+        "image_height": metadata.height,
+        "official_split": split_of(os.path.relpath(files.label or "", root).split(os.sep)),
+    }
+
+
+def _group_key(clip: str, label: _Label, metadata: _Metadata, species: str | None) -> str:
+    """Clips that may show the same animal: filmed on one day, same breed, sex, age, neutering, household and place.
+
+    The data set has no animal id. This key merges look-alikes of a popular breed filmed on one day and misses an animal
+    filmed on two; for keeping animals on one side of a split, merging too much is the harmless error.
+    """
+    animal = metadata.animal
+    if animal is None:
+        return clip
+    day = (label.file_video or "").split("/")[0]
+    count = metadata.owner.animal_count if metadata.owner else None
+    facts = (day, species, animal.breed, animal.gender, animal.age, animal.neuter, count, metadata.location)
+    return "/".join("?" if fact is None else normalise(str(fact)) for fact in facts)

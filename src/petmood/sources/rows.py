@@ -1,0 +1,78 @@
+"""What every kind of source yields: raw rows, not yet judged, in tasks that can run in any process."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import polars as pl
+
+#: One row an annotation or an unlabelled picture, as the source says it. A null ``refused`` lets the rules decide.
+RAW_SCHEMA: Mapping[str, pl.DataType] = {
+    "frame_id": pl.String(),
+    "path": pl.String(),
+    "clip": pl.String(),
+    "group": pl.String(),
+    "species": pl.String(),
+    "emotion_text": pl.String(),
+    "owner_text": pl.String(),
+    "action": pl.String(),
+    "situation": pl.String(),
+    "timestamp_ms": pl.Int64(),
+    "x": pl.Int32(),
+    "y": pl.Int32(),
+    "width": pl.Int32(),
+    "height": pl.Int32(),
+    "image_width": pl.Int32(),
+    "image_height": pl.Int32(),
+    "official_split": pl.String(),
+    "refused": pl.String(),  # a reason word that the source itself found
+    "detail": pl.String(),
+}
+
+
+class Task(Protocol):
+    """A part of a source that one process reads in one go."""
+
+    @property
+    def size(self) -> int:
+        """How many of the source's units it holds."""
+
+    def read(self) -> pl.DataFrame:
+        """Its rows (``RAW_SCHEMA``). A broken file becomes a refused row, never an exception."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A place on disk, looked through but not yet read."""
+
+    kind: str
+    """What it was taken for: ``aihub``, ``folders`` or ``table``."""
+    unit: str
+    """What its progress counts: clips, pictures or rows."""
+    tasks: Sequence[Task]
+    fingerprint: str
+    """Changes whenever a file that matters is added, removed or changed."""
+    has_owner_labels: bool
+    """Whether it can name a second emotion, by the owner."""
+
+
+def raw_rows(columns: pl.DataFrame | Mapping[str, object]) -> pl.DataFrame:
+    """A table of ``RAW_SCHEMA`` from some of its columns; the others are null, further ones are dropped."""
+    table = columns if isinstance(columns, pl.DataFrame) else pl.DataFrame(dict(columns))
+    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in RAW_SCHEMA.items() if name not in table.columns]
+    return table.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in RAW_SCHEMA.items())
+
+
+def split_of(parts: Sequence[str]) -> str | None:
+    """The official split that a path's folders name: train, val or None."""
+    for part in parts:
+        word = part.lower()
+        if word in {"training", "train"}:
+            return "train"
+        if word in {"validation", "valid", "val"}:
+            return "val"
+        if word == "test":
+            return "test"
+    return None

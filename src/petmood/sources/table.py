@@ -1,0 +1,184 @@
+"""A CSV: in the notes' form (``image_path,bbox,labels``) or with columns of their own names."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from petmood.errors import UserError
+from petmood.media import BadPictureError, probe
+from petmood.settings import fingerprint
+from petmood.sources.rows import Source, raw_rows
+
+_ROWS_A_TASK = 2048
+
+#: Names under which a column is known, first match wins.
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": ("image_path", "path", "image", "file", "filename"),
+    "emotion_text": ("labels", "label", "emotion", "class"),
+    "bbox": ("bbox", "box"),
+    "x": ("x", "left"),
+    "y": ("y", "top"),
+    "width": ("width", "w"),
+    "height": ("height", "h"),
+    "clip": ("clip", "video"),
+    "group": ("group", "animal"),
+    "species": ("species",),
+    "owner_text": ("owner_emotion",),
+    "action": ("action",),
+    "situation": ("situation",),
+    "timestamp_ms": ("timestamp_ms", "timestamp"),
+    "image_width": ("image_width",),
+    "image_height": ("image_height",),
+    "official_split": ("split",),
+}
+_INTEGERS = ("x", "y", "width", "height", "image_width", "image_height", "timestamp_ms")
+_FRAME_FILE = r"^frame_\d+_timestamp_(\d+)$"
+
+
+@dataclasses.dataclass(frozen=True)
+class TableTask:
+    """Some rows of one CSV."""
+
+    rows: pl.DataFrame
+    measure: bool
+    """Whether the pictures' sizes must be read from their files."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+    def read(self) -> pl.DataFrame:
+        """One raw row a CSV row."""
+        sizes = [_look_at(path, measure=self.measure) for path in self.rows["path"]]
+        looked = pl.DataFrame(
+            sizes,
+            schema={"w": pl.Int32, "h": pl.Int32, "refused": pl.String, "detail": pl.String},
+            orient="row",
+        )
+        rows = self.rows.hstack(looked)
+        if self.measure:
+            rows = rows.with_columns(image_width="w", image_height="h")
+        return raw_rows(rows)
+
+
+def open_table(path: Path) -> Source:
+    """Read a CSV and tell which column is what.
+
+    Raises:
+        UserError: unreadable, empty, a needed column is missing, or the labels are numbers.
+    """
+    raw = _read_csv(path)
+    columns = _recognise(path, raw.columns)
+    table = raw.select(pl.col(source).alias(name) for name, source in columns.items())
+    _refuse_numbers(path, table)
+    rows = _completed(table, path.parent.resolve())
+    measure = "image_width" not in columns or "image_height" not in columns
+    tasks = [TableTask(rows[start : start + _ROWS_A_TASK], measure) for start in range(0, len(rows), _ROWS_A_TASK)]
+    stamp = path.stat()
+    mark = fingerprint("table", str(path.resolve()), stamp.st_size, stamp.st_mtime_ns)
+    return Source("table", "rows", tasks, mark, has_owner_labels="owner_text" in columns)
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    """All columns as text; UTF-8 with or without BOM, else the Korean Windows encoding."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        try:
+            text = data.decode("cp949")
+        except UnicodeDecodeError:
+            raise UserError(f"table {path} is neither UTF-8 nor cp949 text.", hint="save it as UTF-8 CSV") from None
+    try:
+        table = pl.read_csv(text.encode(), infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"table {path} is not readable CSV: {str(error).splitlines()[0]}.") from None
+    if table.is_empty():
+        raise UserError(f"table {path} has no rows.", hint="a header line and one line a frame are expected")
+    return table
+
+
+def _recognise(path: Path, found: list[str]) -> dict[str, str]:
+    """Our name → the table's name of each column that is there."""
+    names = {name.strip().lower(): name for name in found}
+    columns = {
+        ours: names[word]
+        for ours, words in _COLUMNS.items()
+        for word in [next((w for w in words if w in names), "")]
+        if word
+    }
+    has_box = "bbox" in columns or {"x", "y", "width", "height"} <= columns.keys()
+    missing = [
+        what
+        for what, there in (
+            ("image_path", "path" in columns),
+            ("labels (or emotion)", "emotion_text" in columns),
+            ("bbox (or x, y, width, height)", has_box),
+        )
+        if not there
+    ]
+    if missing:
+        raise UserError(
+            f"table {path} lacks the column {' and '.join(missing)}; it has {', '.join(found)}.",
+            hint="the notes' form is image_path,bbox,labels with bbox = `y,x,height,width` in one quoted field; "
+            "or name the columns path, x, y, width, height, emotion",
+        )
+    return columns
+
+
+def _refuse_numbers(path: Path, table: pl.DataFrame) -> None:
+    """Numbers made elsewhere have no fixed meaning: mixing two numberings is how the notes' half did not train."""
+    texts = table["emotion_text"].drop_nulls().str.strip_chars()
+    if len(texts) and texts.str.contains(r"^\d+$").all():
+        raise UserError(
+            f"table {path} has numbers as labels ({', '.join(sorted(texts.unique())[:6])}), which name no emotion.",
+            hint="write the emotions' names (행복/즐거움 or happy …), so that one order numbers them everywhere",
+        )
+
+
+def _completed(table: pl.DataFrame, base: Path) -> pl.DataFrame:
+    """Boxes split up, relative paths resolved, clip and frame names made where the table has none."""
+    if "bbox" in table.columns:
+        parts = pl.col("bbox").str.strip_chars("[]() ").str.split(",")
+        order = ("y", "x", "height", "width")
+        table = table.with_columns(parts.list.get(i, null_on_oob=True).alias(name) for i, name in enumerate(order))
+    table = table.with_columns(
+        pl.col(name).str.strip_chars().cast(pl.Float64, strict=False).round().cast(pl.Int64)
+        for name in _INTEGERS
+        if name in table.columns
+    )
+    table = table.with_columns(path=pl.Series([os.path.join(base, path or "") for path in table["path"]]))
+    stem = pl.col("path").str.split("/").list.last().str.replace(r"\.[^.]*$", "")
+    folder = pl.col("path").str.split("/").list.get(-2, null_on_oob=True)
+    # AI Hub's frames lie in one folder a clip; any other picture is its own clip unless the table says otherwise.
+    guess = pl.when(stem.str.contains(_FRAME_FILE)).then(folder).otherwise(pl.col("path"))
+    absent = {"clip": guess, "timestamp_ms": stem.str.extract(_FRAME_FILE).cast(pl.Int64)}
+    table = table.with_columns(value.alias(name) for name, value in absent.items() if name not in table.columns)
+    table = table.with_columns(pl.col("clip").fill_null(pl.col("path")))
+    if "group" not in table.columns:
+        table = table.with_columns(group="clip")
+    frame = pl.concat_str(pl.col("clip"), pl.lit("/"), stem)
+    number = pl.int_range(pl.len()).over(frame)  # two animals in one picture are two rows
+    return table.with_columns(
+        frame_id=pl.when(number == 0).then(frame).otherwise(pl.concat_str(frame, pl.lit("#"), number + 1))
+    ).drop("bbox", strict=False)
+
+
+def _look_at(path: str, *, measure: bool) -> tuple[int | None, int | None, str | None, str | None]:
+    """Width and height of a picture (if asked for), reason and detail if it cannot be used."""
+    if not measure:
+        return (None, None, None, None) if os.path.isfile(path) else (None, None, "no_image", None)
+    try:
+        with open(path, "rb") as file:
+            info = probe(file.read())
+    except OSError as error:
+        return None, None, "no_image", error.strerror
+    except BadPictureError as error:
+        return None, None, error.reason, error.detail
+    return info.width, info.height, None, None
