@@ -93,6 +93,11 @@ class Clip:
         """File name of the picture at a position."""
         return f"frame_{self.numbers[position]}_timestamp_{self.timestamp(position)}.jpg"
 
+    def unlisted_picture(self, position: int) -> str:
+        """Name of an extra picture just after this one that the label file does not list."""
+        number = self.numbers[position] + 1
+        return f"frame_{number}_timestamp_{int(number * 1000 / self.fps)}.jpg"
+
     def kept(self) -> list[int]:
         """Positions whose pictures the release holds."""
         return [position for position in range(len(self.numbers)) if position not in self.cut]

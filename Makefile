@@ -1,0 +1,40 @@
+# Each verb does all set-up by itself: it needs Python ≥ 3.11 with pip and venv, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup format check test demo bench docs
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.ready  ## a virtual environment in .venv with exactly the tested versions
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "petmood needs Python 3.11 or newer; name one with make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,offline]'
+	@touch $@
+
+format: setup  ## ruff: format and sort imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: setup  ## ruff and mypy, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: setup  ## the whole test suite
+	$(BIN)/python -m pytest -n 2
+
+demo: setup  ## made-up clips through every stage to a report in demo/
+	$(BIN)/petmood demo demo --force
+
+bench: setup  ## the benchmarks at a small size; docs/benchmarks.md has the full commands
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,offline,bench]'
+	$(BIN)/python benchmarks/index.py --clips 200
+	$(BIN)/python benchmarks/pack.py --clips 40
+
+docs: setup  ## command reference in docs/reference.md from the commands themselves
+	$(BIN)/python docs/make_reference.py
