@@ -67,25 +67,22 @@ def judge(
         species: keep one species alone.
         merges: see `parse_merges`.
     """
-    named = rows.with_columns(
+    text = "owner_text" if label == "owner" else "emotion_text"
+    duplicate = pl.col("frame_id").is_not_null() & ~pl.col("frame_id").is_first_distinct()
+    named = rows.lazy().with_columns(
         inspect=_emotions(rows["emotion_text"], merges or {}),
         owner=_emotions(rows["owner_text"], merges or {}),
     )
     named = named.with_columns(emotion=pl.col("owner") if label == "owner" else pl.col("inspect"))
     if box == "clip":
         named = named.with_columns(_clipped())
-    text = "owner_text" if label == "owner" else "emotion_text"
     judged = named.with_columns(
-        reason=pl.coalesce("refused", _first_reason(label, box, species)),
-        again=pl.col("frame_id").is_duplicated() & ~pl.col("frame_id").is_first_distinct(),
-    ).with_columns(
-        reason=pl.when(pl.col("again") & pl.col("frame_id").is_not_null())
-        .then(pl.lit("duplicate_label"))
-        .otherwise("reason")
-    )
-    return _frames(judged.filter(pl.col("reason").is_null())), _rejects(
-        judged.filter(pl.col("reason").is_not_null()), text
-    )
+        reason=pl.coalesce(
+            pl.when(duplicate).then(pl.lit("duplicate_label")), "refused", _first_reason(label, box, species)
+        )
+    ).collect()
+    good = pl.col("reason").is_null()
+    return _frames(judged.lazy().filter(good)), _rejects(judged.lazy().filter(~good), text)
 
 
 def _first_reason(label: LabelSource, box: BoxRule, species: SpeciesChoice) -> pl.Expr:
@@ -130,17 +127,17 @@ def _emotion(word: str, merges: Mapping[str, str]) -> str | None:
     return merges.get(known or normalise(word).lower(), known)
 
 
-def _frames(good: pl.DataFrame) -> pl.DataFrame:
+def _frames(good: pl.LazyFrame) -> pl.DataFrame:
     completed = good.with_columns(
         owner_emotion="owner",
         split=pl.lit(None, pl.String),
         keep=pl.lit(value=True),
         weight=pl.lit(1.0, pl.Float32),
     )
-    return completed.select(pl.col(name).cast(kind) for name, kind in FRAME_SCHEMA.items())
+    return completed.select(pl.col(name).cast(kind) for name, kind in FRAME_SCHEMA.items()).collect()
 
 
-def _rejects(bad: pl.DataFrame, text: str) -> pl.DataFrame:
+def _rejects(bad: pl.LazyFrame, text: str) -> pl.DataFrame:
     box = pl.concat_str([pl.col(name).cast(pl.String).fill_null("?") for name in _BOX], separator=",")
     picture = pl.concat_str(
         [pl.col(f"image_{side}").cast(pl.String).fill_null("?") for side in ("width", "height")], separator="×"
@@ -157,4 +154,4 @@ def _rejects(bad: pl.DataFrame, text: str) -> pl.DataFrame:
         .then(pl.concat_str("emotion_text", pl.lit(" / "), pl.col("owner_text").fill_null("?")))
     )
     named = bad.with_columns(detail=detail, stage=pl.lit("index"))
-    return named.select(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items())
+    return named.select(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()).collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,16 +11,15 @@ import polars as pl
 from pydantic.dataclasses import dataclass
 
 from petmood.charts import ClassBar, class_bars
-from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, judge, parse_merges
+from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, parse_merges
+from petmood.data.reading import Reading, read_piece
 from petmood.errors import RunError, UserError
 from petmood.labels import EMOTIONS_KO, classes_of
-from petmood.media import BadPictureError, probe
 from petmood.parallel import followed, progress, run_tasks
 from petmood.records import REASONS, StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.sources import Source, open_source
-from petmood.sources.rows import Task
-from petmood.workspace import Workspace, replacing, write_table
+from petmood.workspace import Workspace, replacing
 
 #: Part of what an index is made from: raise it when the rules change, so that old ones count as outdated.
 _RULES = 1
@@ -41,17 +39,6 @@ class IndexSettings:
     """Treat one emotion (or any other word) as another: WORD=EMOTION, for example 공포=불안/슬픔. May be repeated."""
     pictures: Literal["later", "now"] = "later"
     """Check the picture files later, when the chosen ones are packed, or all of them now (reads every file)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """One task of the source, what to do with its rows, and where they go."""
-
-    task: Task
-    settings: IndexSettings
-    merges: Mapping[str, str]
-    frames: Path
-    rejects: Path
 
 
 def index(
@@ -111,61 +98,25 @@ def _read_all(
             shutil.rmtree(other)
     pieces.mkdir(exist_ok=True)
     work = [
-        _Work(task, settings, merges, pieces / f"{number:06d}.frames", pieces / f"{number:06d}.rejects")
+        Reading(
+            task=task,
+            label=settings.label,
+            box=settings.box,
+            species=settings.species,
+            merges=merges,
+            check_pictures=settings.pictures == "now",
+            frames=pieces / f"{number:06d}.frames",
+            rejects=pieces / f"{number:06d}.rejects",
+        )
         for number, task in enumerate(source.tasks)
     ]
     missing = [item for item in work if not item.rejects.exists()]
     total = sum(task.size for task in source.tasks)
     with progress("index", total, source.unit, quiet=quiet) as advance:
         advance(total - sum(item.task.size for item in missing))
-        for _ in followed(run_tasks(_read_one, missing, jobs=jobs), advance, int):
+        for _ in followed(run_tasks(read_piece, missing, jobs=jobs), advance, int):
             pass
     return pieces
-
-
-def _read_one(work: _Work) -> int:
-    """Read, judge and store one task; returns its size."""
-    frames, rejects = judge(
-        work.task.read(),
-        label=work.settings.label,
-        box=work.settings.box,
-        species=work.settings.species,
-        merges=work.merges,
-    )
-    if work.settings.pictures == "now":
-        frames, broken = _check_pictures(frames)
-        rejects = pl.concat([rejects, broken])
-    write_table(frames, work.frames)
-    write_table(rejects, work.rejects)  # last: its presence says that the task is done
-    return work.task.size
-
-
-def _check_pictures(frames: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Open every picture: frames whose file is whole as far as its head and tail tell, and rejects for the others."""
-    columns = ("path", "clip", "image_width", "image_height")
-    problems = [_picture_problem(path, width, height) for path, _, width, height in frames.select(columns).iter_rows()]
-    good = pl.Series([problem is None for problem in problems], dtype=pl.Boolean)
-    named = pl.DataFrame(
-        [problem for problem in problems if problem], schema={"reason": pl.String, "detail": pl.String}, orient="row"
-    )
-    broken = frames.filter(~good).select("frame_id", "path", "clip").hstack(named).with_columns(stage=pl.lit("index"))
-    return frames.filter(good), broken
-
-
-def _picture_problem(path: str, width: int | None, height: int | None) -> tuple[str, str] | None:
-    """Reason and detail if a picture file is empty, no picture, cut short, or of another size than the label says."""
-    try:
-        data = Path(path).read_bytes()
-        info = probe(data)
-    except OSError as error:
-        return "no_image", str(error.strerror)
-    except BadPictureError as error:
-        return error.reason, error.detail
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]:
-        return "truncated_image", "the file has no end mark"
-    if None not in (width, height) and (width, height) != (info.width, info.height):
-        return "size_differs", f"label {width} × {height}, picture {info.width} × {info.height}"
-    return None
 
 
 def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from petmood.labels import normalise, species_of
@@ -17,7 +18,7 @@ from petmood.sources.rows import Source, raw_rows, split_of
 from petmood.sources.tree import CLIP_NAME, PICTURE_SUFFIXES, Tree
 
 #: Label files a task: some tens of milliseconds of work, so that all cores are busy even on small sets.
-_CLIPS_A_TASK = 128
+_CLIPS_A_TASK = 256
 
 
 class _Box(msgspec.Struct, gc=False):
@@ -195,21 +196,26 @@ class _Rows:
         if not self._names:
             return raw_rows({"path": pl.Series([], dtype=pl.String)})
         boxes = self._boxes
-        clip_of_row = pl.Series(range(len(self._counts)), dtype=pl.UInt32).repeat_by(pl.Series(self._counts)).explode()
-        clips = pl.DataFrame(self._clips, schema=_CLIP_COLUMNS)
+        # One plain loop a column: measured twice as fast as going through getattr or a table of structs.
+        numbers: dict[str, list[float | None]] = {
+            "timestamp_ms": list(self._times),
+            "x": [box and box.x for box in boxes],
+            "y": [box and box.y for box in boxes],
+            "width": [box and box.width for box in boxes],
+            "height": [box and box.height for box in boxes],
+        }
         frames = pl.DataFrame(
             {
+                "clip_row": np.repeat(np.arange(len(self._counts), dtype=np.uint32), self._counts),
                 "name": self._names,
                 "present": self._present,
-                "timestamp_ms": pl.Series(self._times, dtype=pl.Float64, strict=False).round(),
-                "x": pl.Series([box and box.x for box in boxes], dtype=pl.Float64).round(),
-                "y": pl.Series([box and box.y for box in boxes], dtype=pl.Float64).round(),
-                "width": pl.Series([box and box.width for box in boxes], dtype=pl.Float64).round(),
-                "height": pl.Series([box and box.height for box in boxes], dtype=pl.Float64).round(),
+                **{name: pl.Series(values, dtype=pl.Float64) for name, values in numbers.items()},
             }
         )
-        together = clips[clip_of_row.drop_nulls()].hstack(frames).with_columns(_DERIVED)
-        return raw_rows(together)
+        clips = pl.LazyFrame(self._clips, schema=_CLIP_COLUMNS).with_row_index("clip_row")
+        together = frames.lazy().join(clips, on="clip_row", how="left", maintain_order="left")
+        rounded = [pl.col(name).round() for name in numbers]
+        return raw_rows(together.with_columns(*_DERIVED, *rounded).collect())
 
 
 _CLIP_COLUMNS: dict[str, pl.DataType] = {
@@ -273,7 +279,7 @@ def _clip_values(files: ClipFiles, label: _Label, root: str) -> dict[str, object
         "situation": owner.situation and normalise(owner.situation),
         "image_width": metadata.width,
         "image_height": metadata.height,
-        "official_split": split_of(os.path.relpath(files.label or "", root).split(os.sep)),
+        "official_split": split_of((files.label or "").removeprefix(root).split(os.sep)),
     }
 
 

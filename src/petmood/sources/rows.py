@@ -61,8 +61,11 @@ class Source:
 def raw_rows(columns: pl.DataFrame | Mapping[str, object]) -> pl.DataFrame:
     """A table of ``RAW_SCHEMA`` from some of its columns; the others are null, further ones are dropped."""
     table = columns if isinstance(columns, pl.DataFrame) else pl.DataFrame(dict(columns))
-    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in RAW_SCHEMA.items() if name not in table.columns]
-    return table.with_columns(absent).select(pl.col(name).cast(kind) for name, kind in RAW_SCHEMA.items())
+    given = set(table.columns)
+    return table.select(
+        pl.col(name).cast(kind) if name in given else pl.lit(None, dtype=kind).alias(name)
+        for name, kind in RAW_SCHEMA.items()
+    )
 
 
 def split_of(parts: Sequence[str]) -> str | None:

@@ -1,0 +1,72 @@
+"""One task of `index`: read a part of a source, judge its rows, store them as a piece. Runs in any process.
+
+Apart from `index` so that worker processes need not load what only the whole needs (the bar picture).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, judge
+from petmood.media import BadPictureError, probe
+from petmood.sources.rows import Task
+from petmood.workspace import write_table
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One task of a source, how to judge its rows, and where they go."""
+
+    task: Task
+    label: LabelSource
+    box: BoxRule
+    species: SpeciesChoice
+    merges: Mapping[str, str]
+    check_pictures: bool
+    frames: Path
+    rejects: Path
+
+
+def read_piece(reading: Reading) -> int:
+    """Read, judge and store one task; returns its size."""
+    frames, rejects = judge(
+        reading.task.read(), label=reading.label, box=reading.box, species=reading.species, merges=reading.merges
+    )
+    if reading.check_pictures:
+        frames, broken = check_pictures(frames)
+        rejects = pl.concat([rejects, broken])
+    write_table(frames, reading.frames)
+    write_table(rejects, reading.rejects)  # last: its presence says that the task is done
+    return reading.task.size
+
+
+def check_pictures(frames: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Open every picture: frames whose file is whole as far as its head and tail tell, and rejects for the others."""
+    columns = ("path", "clip", "image_width", "image_height")
+    problems = [_picture_problem(path, width, height) for path, _, width, height in frames.select(columns).iter_rows()]
+    good = pl.Series([problem is None for problem in problems], dtype=pl.Boolean)
+    named = pl.DataFrame(
+        [problem for problem in problems if problem], schema={"reason": pl.String, "detail": pl.String}, orient="row"
+    )
+    broken = frames.filter(~good).select("frame_id", "path", "clip").hstack(named).with_columns(stage=pl.lit("index"))
+    return frames.filter(good), broken
+
+
+def _picture_problem(path: str, width: int | None, height: int | None) -> tuple[str, str] | None:
+    """Reason and detail if a picture file is empty, no picture, cut short, or of another size than the label says."""
+    try:
+        data = Path(path).read_bytes()
+        info = probe(data)
+    except OSError as error:
+        return "no_image", str(error.strerror)
+    except BadPictureError as error:
+        return error.reason, error.detail
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]:
+        return "truncated_image", "the file has no end mark"
+    if None not in (width, height) and (width, height) != (info.width, info.height):
+        return "size_differs", f"label {width} × {height}, picture {info.width} × {info.height}"
+    return None
