@@ -1,8 +1,8 @@
 """Pictures of numbers as SVG text: the same numbers give the same bytes.
 
-Text stays text, so that the viewer's fonts draw Korean and a reader can search it. Ink is ``currentColor`` and the paper
-carries the class ``paper``: as a file a chart is dark on white, inside the report it follows the page's light or dark
-scheme. Charts are 400 units wide, so that 11-unit text is still readable on a phone.
+Text stays text, so that the viewer's fonts draw Korean and a reader can search it. Ink is ``currentColor`` and the
+paper carries the class ``paper``: as a file a chart is dark on white, inside the report it follows the page's light or
+dark scheme. Charts are 400 units wide, so that 11-unit text is still readable on a phone.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 #: Okabe and Ito's colours, told apart by people with any colour vision; none vanishes on white or on near-black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 #: For four series that are two pairs (clips and frames of two species): hue is the pair, lightness the member.
 PAIRED = ("#0072B2", "#56B4E9", "#D55E00", "#E8A33D")
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D")
 WIDTH = 400
 _TEXT = 11
 #: Stands for the page's ink until the SVG is written; no chart uses this colour for anything else.
@@ -92,7 +96,7 @@ def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]
     n = len(labels)
     if n == 0 or len(counts) != n or any(len(row) != n for row in counts):
         raise ValueError(f"counts of {n} × {n} classes are expected")
-    left = 34 + max(map(_text_width, labels))
+    left = 16 + max(44.0, *map(_text_width, (*labels, truth + " ↓", answer + " →")))
     cell = min(56.0, (WIDTH - left - 12) / n)
     above = 52 + max(map(_text_width, labels)) * 0.75
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
@@ -106,12 +110,10 @@ def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]
         axes.set_xticks([i + 0.5 for i in range(n)], labels, rotation=45, ha="left", rotation_mode="anchor")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_ylabel(truth, fontweight="bold")
-        axes.yaxis.set_label_coords(-(left - 14) / (cell * n), 0.5)
-        axes.figure.text(
-            14 / WIDTH, 1 - (above - 14) / (axes.figure.get_figheight() * 72), f"{answer} →", weight="bold"
-        )
-        return _svg(axes.figure, title)
+        height = _height(axes)
+        for text, place in ((f"{answer} →", above - 24), (f"{truth} ↓", above - 8)):
+            _figure(axes).text(14 / WIDTH, 1 - place / height, text, weight="bold")
+        return _svg(axes, title)
 
 
 def curves(
@@ -140,18 +142,19 @@ def curves(
         raise ValueError(f"lines over {len(steps)} steps are expected, one value a step")
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
         axes = _axes(title, height=240, left=46, top=58, width=WIDTH - 46 - 14, bottom=40)
-        for (label, values), colour, dash, marker in zip(lines.items(), COLOURS, ("-", "--", ":", "-."), "os^D"):
+        for (label, values), colour, dash, marker in zip(lines.items(), COLOURS, _DASHES, _MARKERS, strict=False):
             heights = [float("nan") if value is None else value for value in values]
             every = max(1, len(steps) // 12)
             axes.plot(steps, heights, dash, color=colour, marker=marker, markevery=every, ms=5, lw=1.8, label=label)
         if mark is not None:
             axes.axvline(mark, color=_INK, lw=1, alpha=0.6, ls=(0, (2, 2)), label=mark_label)
         axes.set_xlabel(axis)
-        axes.locator_params(axis="x", integer=True, nbins=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+        axes.set_xlim(min(steps) - 0.5, max(steps) + 0.5)
         axes.grid(axis="y", alpha=0.15, color=_INK, lw=0.8)
         axes.spines[["top", "right"]].set_visible(False)
         _legend(axes)
-        return _svg(axes.figure, title)
+        return _svg(axes, title)
 
 
 def _bars(
@@ -188,7 +191,7 @@ def _bars(
         _number_axis(axes, limits, log=log)
         if len(series) > 1:
             _legend(axes)
-        return _svg(axes.figure, title)
+        return _svg(axes, title)
 
 
 def _number_axis(axes: Axes, limits: tuple[float, float], *, log: bool) -> None:
@@ -214,8 +217,8 @@ def _cell(axes: Axes, x: int, y: int, count: int, share: float, *, right: bool) 
     # From near-white to Okabe and Ito's blue; right answers are framed, so that the diagonal is found without colour.
     shade = tuple(1 - share * (1 - channel) for channel in (0.0, 0.447, 0.698))
     frame: dict[str, Any] = {"edgecolor": "#D55E00" if right else "#c8ccd2", "lw": 2 if right else 0.8}
-    axes.add_patch(mpl.patches.Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=shade, **frame))
-    axes.text(x + 0.5, y + 0.5, f"{count:,}", ha="center", va="center", color="white" if share > 0.5 else "#111111")
+    axes.add_patch(Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=shade, **frame))
+    axes.text(x + 0.5, y + 0.5, f"{count:,}", ha="center", va="center", color="white" if share > 0.7 else "#111111")
 
 
 def _text_width(text: str) -> float:
@@ -236,8 +239,8 @@ def _axes(title: str, *, height: float, left: float, top: float, width: float, b
 def _legend(axes: Axes) -> None:
     """Names of the series in one line between title and picture, with room for text wider than matplotlib thinks."""
     handles, labels = axes.get_legend_handles_labels()
-    figure = axes.figure
-    height = figure.get_figheight() * 72
+    figure = _figure(axes)
+    height = _height(axes)
     place = 14.0
     for handle, label in zip(handles, labels, strict=True):
         legend = figure.legend(
@@ -248,18 +251,27 @@ def _legend(axes: Axes) -> None:
         place += 1.8 * _TEXT + 0.5 * _TEXT + _text_width(label) + 12
 
 
-def _svg(figure: Any, title: str) -> str:
+def _figure(axes: Axes) -> Figure:
+    return cast(Figure, axes.figure)  # charts have no subfigures
+
+
+def _height(axes: Axes) -> float:
+    """Height of the figure in units."""
+    return _figure(axes).get_figheight() * 72
+
+
+def _svg(axes: Axes, title: str) -> str:
     """The figure as one ``<svg>`` element without date, prolog and unused ids (several go into one page)."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # Korean is drawn by the viewer; matplotlib only measures it, with a font that lacks it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(_figure(axes)).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace('<g id="paper">', '<g class="paper">').replace(_INK, "currentColor")
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"'DejaVu Sans'", lambda _: _FONTS, text)
-    used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", text))
-    text = re.sub(r' id="([\w-]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([\w.-]+)", text))
+    text = re.sub(r' id="([\w.-]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
     head = f'<svg role="img" color="#1d1f23" aria-label="{escape(title, {chr(34): "&quot;"})}"'
     return text.replace("<svg", head, 1).rstrip() + "\n"

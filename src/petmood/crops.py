@@ -24,7 +24,7 @@ CROP_SCHEMA: dict[str, pl.DataType] = {
     "width": pl.Int32(),
     "height": pl.Int32(),
     "hash": pl.UInt64(),  # difference hash, 64 bits: near-copies differ in few of them
-    "sharpness": pl.Float32(),  # variance of the Laplacian of the grey crop; higher is sharper
+    "sharpness": pl.Float32(),  # variance of the Laplacian of the grey crop at half size; higher is sharper
     "damaged": pl.Boolean(),  # the decoder repaired something
 }
 

@@ -226,4 +226,3 @@ def _finished(batch: Batch, tasks: list[Future[None]]) -> Batch:
     for task in tasks:
         task.result()
     return batch
-

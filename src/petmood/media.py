@@ -1,7 +1,7 @@
 """The only door to pixels: what a picture file is, and one animal cut out of it.
 
-Plain JPEGs take a fast way: only the rows down to the box's lower edge are decoded, at the smallest of libjpeg-turbo's
-scales that still gives the crop its size. Everything else (PNG, WebP, CMYK, EXIF rotation, 16 bit …) goes through
+Plain JPEGs take a fast way: only the rows down to the box's lower edge are decoded, at the smallest of the scales 1,
+1/2, 1/4 and 1/8 that still gives the crop its size. Everything else (PNG, WebP, CMYK, EXIF rotation, 16 bit …) goes through
 Pillow. Both ways give the same crop up to rounding.
 """
 
@@ -126,7 +126,7 @@ def cut(data: bytes, box: Box | None, geometry: CropGeometry, *, expected: tuple
         raise BadPictureError("box_outside_image", f"{box} leaves nothing of {info.width} × {info.height}")
     if info.plain_jpeg:
         return _cut_jpeg(data, info, window, geometry.shorter_side)
-    return Crop(_resized(_decode_any(data), window, geometry.shorter_side), damaged=False)
+    return Crop(_cut_out(_decode_any(data), window, geometry.shorter_side), damaged=False)
 
 
 def encode(pixels: Pixels, quality: int) -> bytes:
@@ -145,8 +145,8 @@ def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) ->
     scale = min(1.0, shorter_side / min(window.width, window.height))
     limited = _limited_to_rows(data, info.height, window.y + window.height)
     height = info.height if limited is data else _rows_needed(window.y + window.height)
-    # libjpeg-turbo scales by eighths; the picture's own proportions are kept, so asking for the width decides.
-    eighths = min(8, math.ceil(8 * scale))
+    # libjpeg-turbo can scale by any number of eighths, but only halving is vectorised: 7/8 takes twice as long as 8/8.
+    eighths = next((number for number in (1, 2, 4) if number >= 8 * scale), 8)
     width, rows = math.ceil(info.width * eighths / 8), math.ceil(height * eighths / 8)
     pixels = np.empty((rows, width, 3), np.uint8)
     damaged = False
@@ -160,7 +160,7 @@ def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) ->
     right = min(width, math.ceil((window.x + window.width) * factor))
     bottom = min(rows, math.ceil((window.y + window.height) * factor))
     region = pixels[top:bottom, left:right]
-    return Crop(_area_resize(region, output_size(window, shorter_side)), damaged=damaged)
+    return Crop(_resize(region, output_size(window, shorter_side)), damaged=damaged)
 
 
 def _judge_warning(message: str, *, rows_limited: bool) -> bool:
@@ -241,12 +241,17 @@ def _orientation(data: bytes) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
-def _resized(pixels: Pixels, window: Box, shorter_side: int) -> Pixels:
+def _cut_out(pixels: Pixels, window: Box, shorter_side: int) -> Pixels:
     region = pixels[window.y : window.y + window.height, window.x : window.x + window.width]
-    return _area_resize(region, output_size(window, shorter_side))
+    return _resize(region, output_size(window, shorter_side))
 
 
-def _area_resize(region: Pixels, size: tuple[int, int]) -> Pixels:
+def _resize(region: Pixels, size: tuple[int, int]) -> Pixels:
+    """Region scaled down to ``size`` (width, height): averaging, or bilinear where the step is too small to alias."""
+    width, height = size
     if (region.shape[1], region.shape[0]) == size:
         return np.ascontiguousarray(region)
-    return np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # Averaging takes six times as long.
+    small_step = region.shape[1] < 1.5 * width and region.shape[0] < 1.5 * height
+    interpolation = cv2.INTER_LINEAR if small_step else cv2.INTER_AREA
+    return np.asarray(cv2.resize(region, size, interpolation=interpolation), np.uint8)

@@ -91,3 +91,19 @@ class StageSummary:
     skipped: bool
     counts: Mapping[str, object]
     lines: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The answer for one picture, or why there is none; exactly one for each input, in the order of the inputs."""
+
+    source: str
+    """Where the picture came from, as it was given."""
+    emotion: str | None
+    """English name of the likeliest emotion; None if the picture could not be used."""
+    probabilities: Mapping[str, float]
+    """Emotion → 0 to 1, in the order of class numbers; empty if the picture could not be used."""
+    reason: str = ""
+    """A key of ``REASONS`` if the picture could not be used."""
+    detail: str = ""
+    """What was wrong, for people."""

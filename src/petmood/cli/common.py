@@ -12,7 +12,7 @@ from petmood.records import StageSummary
 
 Jobs = Annotated[int, Parameter(help="Processes; 0 uses all cores.")]
 Force = Annotated[bool, Parameter(help="Do it again although nothing changed.", negative=())]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress, no summary.", negative=())]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress bars.", negative=())]
 Json = Annotated[bool, Parameter(help="Print the result as JSON.", negative=())]
 
 

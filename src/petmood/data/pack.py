@@ -160,9 +160,16 @@ def _add(writer: PartWriter, part: str, frame: dict[str, Any], geometry: CropGeo
     jpeg = encode(crop.pixels, geometry.quality)
     offset = writer.add(f"{frame['frame_id']}.jpg", jpeg)
     height, width = crop.pixels.shape[:2]
-    grey = cv2.cvtColor(crop.pixels, cv2.COLOR_RGB2GRAY)
-    looks = (difference_hash(np.asarray(grey, np.uint8)), sharpness(np.asarray(grey, np.uint8)), crop.damaged)
+    grey = _half_grey(crop.pixels)
+    looks = (difference_hash(grey), sharpness(grey), crop.damaged)
     return (frame["frame_id"], part, offset, len(jpeg), width, height, *looks)
+
+
+def _half_grey(pixels: Pixels) -> Pixels:
+    """The crop in grey at half its size: enough for hash and sharpness, at a quarter of the cost."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    half = (max(1, grey.shape[1] // 2), max(1, grey.shape[0] // 2))
+    return np.asarray(cv2.resize(grey, half, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _cut(frame: dict[str, Any], geometry: CropGeometry) -> Crop:

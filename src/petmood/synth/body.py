@@ -93,7 +93,7 @@ def _frame(look: Look, cues: Cues, gait: Gait) -> _Frame:
     depth = shape.depth
     slim = 1 - 0.2 * max(cues.arch, 0)
     upper = depth * profile([0.62, 0.95, 0.85, 0.98, 0.6], _SPINE)
-    lower = depth * profile([0.6, 0.85, 0.85 * slim, 1.2, 0.85], _SPINE)
+    lower = depth * profile([0.62, 0.8, 0.82 * slim, 1.25, 0.9], _SPINE)
     return _Frame(hip, shoulder, spine, upper, lower)
 
 
@@ -170,9 +170,9 @@ def _foreleg(look: Look, cues: Cues, gait: Gait, frame: _Frame, *, far: bool) ->
     else:
         foot = foot + gait.lifted * np.array([0.26, 0.55]) * shape.leg
     ankle = foot + [-0.005, 0.13 * shape.leg]
-    elbow = knee(root, ankle, (0.47 * shape.leg, 0.45 * shape.leg), -1)
+    elbow = knee(root, ankle, (0.45 * shape.leg, 0.42 * shape.leg), -1)
     line = curve([root, elbow, ankle, foot + [0, shape.limb * 0.6]], 20)
-    width = shape.limb * profile([1.75, 1.2, 0.92, 0.88], 20)
+    width = shape.limb * profile([1.55, 1.1, 0.82, 0.78], 20)
     return _Leg(root, elbow, ankle, _paint_leg(look, line, width, foot, far=far))
 
 
@@ -185,9 +185,9 @@ def _hindleg(look: Look, cues: Cues, gait: Gait, frame: _Frame, *, far: bool) ->
     forward = 0.22 * gait.sitting + 0.1 * cues.crouch
     foot = np.array([-0.03 + forward + swing + (0.11 if far else 0), rise + (0.03 if far else 0)])
     ankle = foot + [-0.075 * (1 + 0.5 * cues.crouch), 0.3 * shape.leg * (1 - 0.45 * cues.crouch) * (1 - 0.4 * gait.sitting)]
-    bend = knee(root, ankle, (0.46 * shape.leg, 0.44 * shape.leg), 1)
+    bend = knee(root, ankle, (0.37 * shape.leg, 0.35 * shape.leg), 1)
     line = curve([root, bend, ankle, foot + [0, shape.limb * 0.6]], 20)
-    width = shape.limb * profile([2.5, 1.9, 0.95, 0.9], 20)
+    width = shape.limb * profile([2.5, 1.75, 0.84, 0.8], 20)
     return _Leg(root, bend, ankle, _paint_leg(look, line, width, foot, far=far))
 
 

@@ -71,12 +71,13 @@ class Film:
         unit = Camera(1.0, (0.0, 0.0), left, roll)
         x0, y0, x1, y1 = extent(figure, unit)
         # The longest body is about 2.4 times as wide as high; it has to fit whatever its area.
-        side = float(rng.uniform(0.32, 0.56)) * min(width, height)
+        side = float(rng.uniform(0.4, 0.7)) * min(height, 0.8 * width)
         scale = side / float(np.sqrt((x1 - x0) * (y1 - y0)))
         room = 0.84 * side + _SHAKE
         reach = min(float(rng.uniform(0, 0.06)) * width, max(0.0, width / 2 - room))
         middle_x = rng.uniform(room + reach, width - room - reach) if width > 2 * (room + reach) else width / 2
-        middle_y = float(rng.uniform(0.45, max(0.46, 1 - (0.8 * side + _SHAKE) / height))) * height
+        lowest = height - 0.6 * side - _SHAKE
+        middle_y = float(rng.uniform(min(max(0.42 * height, 0.6 * side + _SHAKE), lowest), lowest))
         origin = (float(middle_x) - scale * (x0 + x1) / 2, middle_y - scale * (y0 + y1) / 2)
         pace = float(rng.uniform(0.15, 0.5))
         return Camera(scale, origin, left, roll), (reach, pace), middle_y
@@ -154,7 +155,7 @@ class _Lens:
     def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
         width, height = size
         self._curve = _tone_curve(rng)
-        self._sigma = float(rng.choice([0.0, 0.0, 0.7, 1.2, 1.8])) * min(size) / 540
+        self._sigma = float(rng.choice([0.0, 0.0, 0.0, 0.7, 1.2, 1.8])) * min(size) / 540
         self._smear = _smear_kernel(rng, min(size)) if rng.random() < 0.2 else None
         level = float(rng.choice([0.0, 2.0, 3.5, 6.0]))
         noise = rng.normal(0, level, (height + 32, width + 32, 1)) if level else None
@@ -184,8 +185,8 @@ class _Lens:
 
 def _tone_curve(rng: np.random.Generator) -> NDArray[np.uint8]:
     """A look-up table of (1, 256, 3): brightness, contrast and a colour cast."""
-    gain = float(rng.uniform(0.6, 1.12)) * rng.normal(1, 0.045, size=3)
-    gamma = float(rng.uniform(0.85, 1.25))
+    gain = float(rng.uniform(0.7, 1.12)) * rng.normal(1, 0.035, size=3)
+    gamma = float(rng.uniform(0.8, 1.15))
     levels = (np.arange(256) / 255) ** gamma * 255
     return np.clip(levels[None, :, None] * gain[None, None, :], 0, 255).astype(np.uint8)
 

@@ -198,7 +198,7 @@ def _brow(cues: Cues, pen: _Pen, middle: tuple[float, float], half: float, colou
     lower = 0.07 * max(cues.brow, 0)
     back = np.array([middle[0] - half, middle[1] - slope - lower])
     front = np.array([middle[0] + half, middle[1] + slope - lower])
-    return pen.flat(strip(curve([back, (back + front) / 2 + [0, 0.05], front], 7), 0.045), colour)
+    return pen.flat(strip(curve([back, (back + front) / 2 + [0, 0.06], front], 7), 0.026 + 0.03 * abs(cues.brow)), colour)
 
 
 def _face_marks(look: Look, pen: _Pen) -> list[Part]:

@@ -1,0 +1,220 @@
+"""A trained model as a folder that describes itself: ``bundle.json`` and ``model.safetensors``.
+
+Whoever opens it needs no other setting: the network's name, its classes, the preprocessing, how animals were cut out, what
+it was trained on. Nothing in it is executed. On opening, a drawn picture is sent through everything and must give the
+scores that it gave when the bundle was saved: changed preprocessing, weights or libraries cannot go unnoticed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from pydantic.dataclasses import dataclass
+
+import petmood
+from petmood import labels
+from petmood.errors import UserError
+from petmood.media import Pixels
+from petmood.model import EmotionNet
+from petmood.preprocess import Preprocessing
+from petmood.records import CropGeometry
+from petmood.settings import SETTINGS, build, to_plain
+from petmood.weights import create_backbone
+from petmood.workspace import Stage, Workspace, read_json, replacing, write_json
+
+#: Raised whenever an older petmood could misread a newer bundle.
+FORMAT = 1
+INFO_FILE = "bundle.json"
+WEIGHTS_FILE = "model.safetensors"
+
+#: Largest difference of the self-check's logits, as a share of their size; processors differ by about a thousandth of it.
+_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class BundleInfo:
+    """All that ``bundle.json`` says."""
+
+    format: int
+    petmood: str
+    """Version that made it."""
+    model: str
+    """timm name of the backbone."""
+    classes: tuple[str, ...]
+    """English names of the emotions; the position is the class number."""
+    labels: str
+    """Fingerprint of ``classes`` (``labels.fingerprint``)."""
+    preprocessing: Preprocessing
+    geometry: CropGeometry
+    """How the animals of the training pictures were cut out."""
+    data: Mapping[str, str]
+    """Fingerprints of the data: stage → what it was made from (index, pack, split)."""
+    settings: Mapping[str, Any]
+    """The settings of training."""
+    epoch: int
+    """The epoch whose weights these are, from 1."""
+    scores: Mapping[str, float]
+    """Validation scores of that epoch."""
+    check: tuple[float, ...]
+    """Logits of the drawn picture of the self-check."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A model that is ready for use: in evaluation mode, on the processor."""
+
+    info: BundleInfo
+    net: EmotionNet
+
+
+def data_fingerprints(workspace: Workspace) -> dict[str, str]:
+    """What the pictures, their labels and their split were made from, as stored with a model."""
+    stages: tuple[Stage, ...] = ("index", "pack", "split")
+    return {stage: str(workspace.require(stage)["made_from"]) for stage in stages}
+
+
+def geometry_of(workspace: Workspace) -> CropGeometry:
+    """How the crops of a workspace were cut."""
+    settings = workspace.require("pack")["settings"]
+    known = {field.name for field in dataclasses.fields(CropGeometry)}
+    return CropGeometry(**{name: value for name, value in settings.items() if name in known})
+
+
+def save_bundle(
+    folder: Path,
+    net: EmotionNet,
+    workspace: Workspace,
+    *,
+    model: str,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    settings: Mapping[str, Any],
+    epoch: int,
+    scores: Mapping[str, float],
+) -> BundleInfo:
+    """Write a bundle: each file atomically, the description last. The network is left in evaluation mode."""
+    net = net.cpu().eval()
+    info = BundleInfo(
+        format=FORMAT,
+        petmood=petmood.__version__,
+        model=model,
+        classes=tuple(classes),
+        labels=labels.fingerprint(classes),
+        preprocessing=preprocessing,
+        geometry=geometry_of(workspace),
+        data=data_fingerprints(workspace),
+        settings=dict(settings),
+        epoch=epoch,
+        scores=dict(scores),
+        check=check_logits(net, preprocessing),
+    )
+    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    # A bundle whose two files do not belong together must not exist: without its description it is none.
+    (folder / INFO_FILE).unlink(missing_ok=True)
+    with replacing(folder / WEIGHTS_FILE) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
+    write_json(folder / INFO_FILE, to_plain(info))
+    return info
+
+
+def read_info(folder: Path) -> BundleInfo:
+    """The description of a bundle, without its weights.
+
+    Raises:
+        UserError: no bundle, a damaged one, or one of another format.
+    """
+    path = folder / INFO_FILE
+    if not path.is_file():
+        hint = "give a folder WORK/runs/NAME of `petmood train`; a training that was stopped goes on with --resume"
+        raise UserError(f"run folder {folder} holds no model ({INFO_FILE} is missing).", hint=hint)
+    content = read_json(path)
+    found = content.get("format")
+    if found != FORMAT:
+        raise UserError(
+            f"model {folder} has format {found}; this petmood ({petmood.__version__}) reads format {FORMAT}.",
+            hint="train it again, or use the petmood version that made it",
+        )
+    info = build(BundleInfo, content, where=str(path))
+    unknown = [name for name in info.classes if name not in labels.EMOTIONS]
+    if unknown or info.labels != labels.fingerprint(info.classes):
+        raise UserError(
+            f"model {folder} names the classes {', '.join(info.classes)}, which are not the ones it was saved with.",
+            hint=f"{INFO_FILE} was changed; take the original, or train again",
+        )
+    return info
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Open a bundle and check that it still answers as when it was saved.
+
+    Raises:
+        UserError: a file is missing or damaged, another format, or other answers than when it was saved.
+    """
+    info = read_info(folder)
+    path = folder / WEIGHTS_FILE
+    hint = "copy the whole run folder again, or train again"
+    if not path.is_file():
+        raise UserError(f"run folder {folder} lacks {WEIGHTS_FILE}.", hint=hint)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"weights {path} are damaged: {error}.", hint=hint) from None
+    backbone = create_backbone(info.model, image_size=info.preprocessing.image_size)
+    net = EmotionNet(backbone, classes=len(info.classes))
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:160]
+        raise UserError(f"weights {path} do not belong to {info.model}: {problem}.", hint=hint) from None
+    net.eval()
+    _compare(folder, info.check, check_logits(net, info.preprocessing))
+    return Bundle(info, net)
+
+
+def check_same_classes(info: BundleInfo, classes: Sequence[str], *, where: str) -> None:
+    """Refuse data whose class numbers mean something else than the model's.
+
+    Raises:
+        UserError: with both lists.
+    """
+    if labels.fingerprint(classes) != info.labels:
+        raise UserError(
+            f"{where} has the classes {', '.join(classes)}; the model knows {', '.join(info.classes)}.",
+            hint="index the data with the same --merge and --species as the training data, or train on this data",
+        )
+
+
+def check_logits(net: EmotionNet, preprocessing: Preprocessing) -> tuple[float, ...]:
+    """Logits, one a class, that a network in evaluation mode on the processor gives for the drawn picture."""
+    prepared = torch.from_numpy(preprocessing.prepare(_drawn_picture())).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        logits = net(preprocessing.normalise(prepared))[0]
+    return tuple(round(float(value), 5) for value in logits)
+
+
+def _drawn_picture() -> Pixels:
+    """A fixed picture of 200 × 256 pixels: a ramp in each colour and a checkerboard, the same on every machine."""
+    rows, columns = np.mgrid[0:200, 0:256]
+    board = ((rows // 16 + columns // 16) % 2) * 60
+    channels = (columns * 195 // 255, rows * 195 // 199, (rows + columns) * 195 // 454)
+    return np.stack([channel + board for channel in channels], axis=-1).astype(np.uint8)
+
+
+def _compare(folder: Path, saved: Sequence[float], now: Sequence[float]) -> None:
+    allowed = _TOLERANCE * max(1.0, *(abs(value) for value in saved))
+    worst = max(abs(a - b) for a, b in zip(saved, now, strict=True)) if len(saved) == len(now) else float("inf")
+    # Written so that a score that is no number fails too.
+    if not worst <= allowed:
+        raise UserError(
+            f"model {folder} answers its test picture differently than when it was saved: scores differ by {worst:.3g}; "
+            f"allowed is {allowed:.3g}.",
+            hint="its preprocessing or weights were changed, or timm changed the network: take the original folder, or "
+            "install the versions it was trained with",
+        )

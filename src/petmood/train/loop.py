@@ -1,0 +1,176 @@
+"""Lightning's loop around a plan: trainer, callbacks, and what it does when it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from petmood.loading import CropBatches, Samples
+from petmood.preprocess import Augmentation
+from petmood.recipes import TrainSettings
+from petmood.train.module import EmotionModule
+from petmood.train.optimise import Device, choose_precision
+from petmood.workspace import replacing
+
+#: Scores by which training is steered, and whether smaller or larger is better.
+DIRECTION: Mapping[str, Literal["min", "max"]] = {"val_loss": "min", "val_accuracy": "max", "val_clip_macro_f1": "max"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loop:
+    """All that the loop works with."""
+
+    run: Path
+    settings: TrainSettings
+    device: Device
+    train: Samples
+    val: Samples
+    preprocessing: Preprocessing
+    module: EmotionModule
+
+    def fit(self, checkpoint: Path | None, *, quiet: bool) -> None:
+        """Train, from a checkpoint on if one is given; leaves metrics.csv, tensorboard/ and checkpoints/ in the run.
+
+        Raises:
+            RunError: the loss is no finite number.
+            KeyboardInterrupt: Ctrl-C, which Lightning would turn into exit code 1.
+        """
+        with _lightning_hushed():
+            trainer = self._trainer(quiet=quiet)
+            batches = self._batches(self.train, lambda: int(trainer.current_epoch))
+            with _interruptible():
+                trainer.fit(self.module, batches, self._batches(self.val), ckpt_path=checkpoint, weights_only=True)
+
+    def _batches(self, samples: Samples, epoch: Callable[[], int] | None = None) -> CropBatches:
+        """Shuffled and changed at random if an epoch is given, else in order and as they are."""
+        settings = self.settings
+        changes = Augmentation(horizontal_flip=settings.horizontal_flip, min_scale=settings.min_scale)
+        return CropBatches(
+            samples.store,
+            self.preprocessing,
+            batch_size=settings.batch_size,
+            labels=samples.labels,
+            weights=samples.weights,
+            augmentation=changes if epoch else None,
+            seed=settings.seed,
+            epoch=epoch or (lambda: 0),
+            threads=settings.threads,
+            pinned=self.device == "cuda",
+        )
+
+    def _trainer(self, *, quiet: bool) -> lightning.Trainer:
+        settings = self.settings
+        return lightning.Trainer(
+            accelerator="gpu" if self.device == "cuda" else "cpu",
+            devices=1,
+            precision=choose_precision(settings.precision, self.device),
+            max_epochs=settings.epochs,
+            callbacks=self._callbacks(quiet=quiet),
+            logger=TensorBoardLogger(self.run, name="tensorboard", version="", default_hp_metric=False),
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            benchmark=self.device == "cuda",
+            enable_progress_bar=not quiet,
+            enable_model_summary=False,
+            default_root_dir=self.run,
+        )
+
+    def _callbacks(self, *, quiet: bool) -> list[Callback]:
+        checkpoints = self.run / "checkpoints"
+        stop, best = self.settings.stop_on, self.settings.checkpoint_on
+        callbacks: list[Callback] = [
+            EarlyStopping(stop, mode=DIRECTION[stop], patience=self.settings.patience),
+            MetricsFile(self.run / "metrics.csv", pictures=len(self.train)),
+            ModelCheckpoint(checkpoints, "best", monitor=best, mode=DIRECTION[best], enable_version_counter=False),
+            # After the others, so that it holds what they have learnt in this epoch.
+            ModelCheckpoint(checkpoints, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+        ]
+        if not quiet:
+            callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+        return callbacks
+
+
+class MetricsFile(Callback):
+    """One row an epoch in a CSV file, which is complete after each epoch and goes on when a training is resumed."""
+
+    def __init__(self, path: Path, *, pictures: int) -> None:
+        self.path = path
+        self.pictures = pictures
+        self.started = 0.0
+        self.trained = 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.monotonic()
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Training is over for this epoch, validation begins."""
+        self.trained = time.monotonic() - self.started
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Add this epoch's row; rows of later epochs, left by a training that was stopped, are replaced."""
+        epoch = trainer.current_epoch + 1
+        row: dict[str, float] = {"epoch": epoch, "train_loss": float(trainer.callback_metrics["train_loss"])}
+        row |= {name: float(trainer.callback_metrics[name]) for name in DIRECTION}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["pictures_per_second"] = self.pictures / self.trained
+        row["seconds"] = time.monotonic() - self.started
+        rows = [old for old in read_metrics(self.path) if old["epoch"] < epoch]
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            writer.writeheader()
+            writer.writerows({name: f"{value:.6g}" for name, value in each.items()} for each in [*rows, row])
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Rows of a metrics.csv, one an epoch, in order; none if there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C through as KeyboardInterrupt: Lightning answers it by ignoring further ones and ``sys.exit(1)``."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _lightning_hushed() -> Iterator[None]:
+    """Silence what Lightning says about itself; what goes wrong still comes as an exception."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # On purpose: a resumed run writes into the same checkpoint folder.
+            warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
