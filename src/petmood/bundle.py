@@ -1,8 +1,8 @@
 """A trained model as a folder that describes itself: ``bundle.json`` and ``model.safetensors``.
 
-Whoever opens it needs no other setting: the network's name, its classes, the preprocessing, how animals were cut out, what
-it was trained on. Nothing in it is executed. On opening, a drawn picture is sent through everything and must give the
-scores that it gave when the bundle was saved: changed preprocessing, weights or libraries cannot go unnoticed.
+Whoever opens it needs no other setting: the network's name, its classes, the preprocessing, how animals were cut out,
+what it was trained on. Nothing in it is executed. On opening, a drawn picture is sent through everything and must give
+the scores that it gave when the bundle was saved: changed preprocessing, weights or libraries cannot go unnoticed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMAT = 1
 INFO_FILE = "bundle.json"
 WEIGHTS_FILE = "model.safetensors"
 
-#: Largest difference of the self-check's logits, as a share of their size; processors differ by about a thousandth of it.
+#: Largest difference of the self-check's logits, as a share of their size; processors differ by far less.
 _TOLERANCE = 0.02
 
 
@@ -213,8 +213,8 @@ def _compare(folder: Path, saved: Sequence[float], now: Sequence[float]) -> None
     # Written so that a score that is no number fails too.
     if not worst <= allowed:
         raise UserError(
-            f"model {folder} answers its test picture differently than when it was saved: scores differ by {worst:.3g}; "
-            f"allowed is {allowed:.3g}.",
+            f"model {folder} answers its test picture differently than when it was saved: scores differ by "
+            f"{worst:.3g}; allowed is {allowed:.3g}.",
             hint="its preprocessing or weights were changed, or timm changed the network: take the original folder, or "
             "install the versions it was trained with",
         )

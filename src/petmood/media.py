@@ -247,11 +247,11 @@ def _cut_out(pixels: Pixels, window: Box, shorter_side: int) -> Pixels:
 
 
 def _resize(region: Pixels, size: tuple[int, int]) -> Pixels:
-    """Region scaled down to ``size`` (width, height): averaging, or bilinear where the step is too small to alias."""
+    """Region scaled down to ``size`` (width, height), every pixel of it counting."""
     width, height = size
     if (region.shape[1], region.shape[0]) == size:
         return np.ascontiguousarray(region)
-    # Averaging takes six times as long.
-    small_step = region.shape[1] < 1.5 * width and region.shape[0] < 1.5 * height
-    interpolation = cv2.INTER_LINEAR if small_step else cv2.INTER_AREA
+    # Up to a factor of two, bilinear weights reach every pixel too, in a sixth of the time that averaging takes.
+    within_two = region.shape[1] <= 2 * width and region.shape[0] <= 2 * height
+    interpolation = cv2.INTER_LINEAR if within_two else cv2.INTER_AREA
     return np.asarray(cv2.resize(region, size, interpolation=interpolation), np.uint8)

@@ -7,8 +7,10 @@ import csv
 import dataclasses
 import logging
 import signal
+import sys
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +21,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from petmood.loading import CropBatches, Samples
-from petmood.preprocess import Augmentation
+from petmood.preprocess import Augmentation, Preprocessing
 from petmood.recipes import TrainSettings
 from petmood.train.module import EmotionModule
 from petmood.train.optimise import Device, choose_precision
@@ -73,6 +75,9 @@ class Loop:
 
     def _trainer(self, *, quiet: bool) -> lightning.Trainer:
         settings = self.settings
+        # TensorBoard would load the whole of TensorFlow, where it is installed, to write a few numbers; this name is the
+        # switch that it looks for.
+        sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
         return lightning.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",
             devices=1,

@@ -18,7 +18,7 @@ from petmood.metrics import clip_means, macro_f1
 from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
 from petmood.recipes import TrainSettings
-from petmood.train.optimise import LearningRateFactor, build_optimizer
+from petmood.train.optimise import build_optimizer, learning_rate_factor
 
 #: Reading the loss back makes a GPU wait, so that only every so many steps it is looked at.
 _LOOK_EVERY = 20
@@ -72,7 +72,7 @@ class EmotionModule(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer over what is not frozen, with the schedule per step."""
         optimizer = build_optimizer(self.net, self.settings)
-        factor = LearningRateFactor(self.settings, steps=int(self.trainer.estimated_stepping_batches))
+        factor = learning_rate_factor(self.settings, int(self.trainer.estimated_stepping_batches))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -15,23 +15,25 @@ from petmood.recipes import TrainSettings
 Device = Literal["cpu", "cuda"]
 
 
-@dataclasses.dataclass(frozen=True)
-class LearningRateFactor:
-    """Share of the largest learning rate at each step: warm-up, then constant or a half cosine to zero."""
+def learning_rate_factor(settings: TrainSettings, steps: int) -> Callable[[int], float]:
+    """Share of the largest learning rate, 0 to 1, at each step from 0: warm-up, then constant or a half cosine to zero.
 
-    settings: TrainSettings
-    steps: int
-    """Of the whole training."""
+    Args:
+        settings: of the training.
+        steps: of the whole training.
+    """
+    warmup = round(settings.warmup_epochs * steps / settings.epochs)
 
-    def __call__(self, step: int) -> float:
-        """Factor from 0 to 1 at a step counted from 0."""
-        warmup = round(self.settings.warmup_epochs * self.steps / self.settings.epochs)
+    # A plain function: of an object the scheduler would put the state into each checkpoint.
+    def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        if self.settings.schedule == "constant":
+        if settings.schedule == "constant":
             return 1.0
-        done = (step - warmup) / max(1, self.steps - warmup)
+        done = (step - warmup) / max(1, steps - warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return factor
 
 
 def build_optimizer(net: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

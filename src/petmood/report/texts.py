@@ -1,0 +1,236 @@
+"""Every word of the report, in English and Korean, and the sentences made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from petmood.labels import SPECIES_KO, Language, display
+from petmood.metrics import Caution, Evaluation, Judgement
+
+#: Word → (English, Korean). Names in braces are filled in by `text`.
+TEXTS: Mapping[str, tuple[str, str]] = {
+    "beats": (
+        "This model beats always answering “{answer}”: {accuracy} of {count} clips right against {base_accuracy}, "
+        "macro-F1 {f1} against {base_f1}.",
+        "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 낫습니다: 클립 {count}개 중 {accuracy} 정답(기준 {base_accuracy}), "
+        "macro-F1 {f1}(기준 {base_f1}).",
+    ),
+    "f1_only": (
+        "This model has a better macro-F1 than always answering “{answer}” ({f1} against {base_f1}), but NOT more clips "
+        "right: {accuracy} of {count} against {base_accuracy}.",
+        "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 macro-F1은 높지만({f1}, 기준 {base_f1}) 맞힌 클립은 더 많지 "
+        "않습니다: {count}개 중 {accuracy}(기준 {base_accuracy}).",
+    ),
+    "accuracy_only": (
+        "This model has more clips right than always answering “{answer}” ({accuracy} of {count} against "
+        "{base_accuracy}), but NOT a better macro-F1: {f1} against {base_f1}.",
+        "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 맞힌 클립은 많지만({count}개 중 {accuracy}, 기준 "
+        "{base_accuracy}) macro-F1은 더 높지 않습니다: {f1}(기준 {base_f1}).",
+    ),
+    "neither": (
+        "This model does NOT beat always answering “{answer}”: {accuracy} of {count} clips right against "
+        "{base_accuracy}, macro-F1 {f1} against {base_f1}.",
+        "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 낫지 않습니다: 클립 {count}개 중 {accuracy} 정답(기준 "
+        "{base_accuracy}), macro-F1 {f1}(기준 {base_f1}).",
+    ),
+    "leak": (
+        "LEAK, allowed by --allow-leak: {clips} clips and {groups} groups stand on two sides of the split; every number "
+        "here is too good.",
+        "데이터 누출(--allow-leak로 허용됨): 클립 {clips}개와 그룹 {groups}개가 학습과 평가 양쪽에 있습니다. 여기의 모든 "
+        "수치는 실제보다 높습니다.",
+    ),
+    "no_leak": (
+        "No clip and no group of clips stands on two sides of the split.",
+        "학습과 평가 양쪽에 함께 있는 클립이나 그룹은 없습니다.",
+    ),
+    "data_changed": (
+        "The data has changed since training ({detail} ran again): some of these clips may have been trained on.",
+        "학습 이후 데이터가 바뀌었습니다({detail} 재실행). 이 클립 중 일부로 학습했을 수 있습니다.",
+    ),
+    "chosen_on_val": (
+        "Chosen on these clips: optimistic. The best epoch was picked by this validation split; only a test split is unseen.",
+        "이 클립들로 모델을 골랐으므로 낙관적인 수치입니다. 한 번도 쓰지 않은 것은 시험(test) 분할뿐입니다.",
+    ),
+    "chosen_on_train": (
+        "Trained on these clips: the numbers say how well they were learnt, not how good the model is.",
+        "바로 이 클립들로 학습했습니다. 모델의 성능이 아니라 얼마나 외웠는지를 보여 줍니다.",
+    ),
+    "official_split": (
+        "AI Hub's own split is not made by animal: the same animal may stand on both sides.",
+        "AI Hub의 공식 분할은 동물 단위가 아니므로 같은 동물이 양쪽에 있을 수 있습니다.",
+    ),
+    "split_made": (
+        "Judged on the {split} split, made by {by}.",
+        "{split} 분할로 평가했습니다. 분할 기준: {by}.",
+    ),
+    "group": ("group of clips", "클립 그룹"),
+    "official": ("AI Hub's folders", "AI Hub 공식 폴더"),
+    "train": ("training", "학습"),
+    "val": ("validation", "검증"),
+    "test": ("test", "시험"),
+    "title": ("How good is {run}?", "{run}, 얼마나 믿을 수 있을까?"),
+    "split_head": ("Split and leakage", "분할과 누출"),
+    "split": ("Split", "분할"),
+    "clips": ("Clips", "클립"),
+    "frames": ("Frames", "프레임"),
+    "groups": ("Groups", "그룹"),
+    "numbers_head": ("Key numbers", "핵심 수치"),
+    "numbers_note": (
+        "A clip's answer is the mean over its frames. The frames of a clip are nearly alike: believe the clips.",
+        "클립의 답은 프레임 확률의 평균입니다. 한 클립의 프레임은 거의 같으므로 클립 기준을 믿으세요.",
+    ),
+    "score": ("Score", "점수"),
+    "model": ("Model", "모델"),
+    "always": ("Always “{answer}”", "항상 “{answer}”"),
+    "accuracy": ("Accuracy", "정확도"),
+    "balanced": ("Balanced accuracy", "균형 정확도"),
+    "macro_f1": ("Macro-F1", "Macro-F1"),
+    "count": ("Count", "개수"),
+    "classes_head": ("Per emotion", "감정별"),
+    "emotion": ("Emotion", "감정"),
+    "precision": ("Precision", "정밀도"),
+    "recall": ("Recall", "재현율"),
+    "f1": ("F1", "F1"),
+    "answered": ("Answered", "답한 수"),
+    "trained_on": ("Training clips", "학습 클립"),
+    "dash_note": (
+        "– means that there is nothing to divide by: the emotion does not occur here, or was never answered.",
+        "–는 나눌 값이 없다는 뜻입니다(해당 감정이 없거나 한 번도 답하지 않음).",
+    ),
+    "species_head": ("Per species", "종별"),
+    "species": ("Species", "종"),
+    "unknown": ("unknown", "알 수 없음"),
+    "confusion_head": ("Confusion matrix", "혼동 행렬"),
+    "confusion_clips": ("Clips: truth against answer", "클립: 정답과 모델의 답"),
+    "confusion_note": (
+        "A cell's shade is its share of the row; framed cells are right.",
+        "색의 진하기는 행에서 차지하는 비율이고, 테두리 친 칸이 정답입니다.",
+    ),
+    "truth": ("truth", "정답"),
+    "answer": ("answer", "모델의 답"),
+    "training_head": ("Training", "학습 과정"),
+    "loss": ("Loss (lower is better)", "손실 (낮을수록 좋음)"),
+    "scores": ("Validation scores (higher is better)", "검증 점수 (높을수록 좋음)"),
+    "val_accuracy": ("accuracy of frames", "프레임 정확도"),
+    "val_clip_macro_f1": ("macro-F1 of clips", "클립 macro-F1"),
+    "epoch": ("epoch", "에폭"),
+    "kept_epoch": ("kept", "선택"),
+    "no_curves": (
+        "metrics.csv was not found: there are no curves to draw.",
+        "metrics.csv가 없어 곡선을 그릴 수 없습니다.",
+    ),
+    "refused_head": ("What was refused", "제외된 것"),
+    "refused_note": ("{found} rows found, {kept} frames kept.", "{found}행 중 {kept}프레임을 사용했습니다."),
+    "reason": ("Reason", "이유"),
+    "nothing_refused": ("Nothing was refused.", "제외된 것이 없습니다."),
+    "imbalance_head": ("Class imbalance", "감정 불균형"),
+    "imbalance_note": (
+        "The most frequent emotion has {ratio} times as many frames as the rarest.",
+        "가장 많은 감정의 프레임은 가장 적은 감정의 {ratio}배입니다.",
+    ),
+    "imbalance_chart": ("Clips and frames of the whole data set", "전체 데이터의 클립과 프레임"),
+    "log_axis": ("count, logarithmic axis", "개수 (로그 축)"),
+    "examples_head": ("Examples", "예시"),
+    "examples_note": (
+        "The most confident answers, one frame a clip: right and wrong ones of each true emotion.",
+        "가장 확신한 답을 클립당 한 프레임씩, 정답 감정별로 맞은 것과 틀린 것으로 나누었습니다.",
+    ),
+    "right": ("right", "맞음"),
+    "wrong": ("wrong", "틀림"),
+    "none_right": ("no right answer", "맞은 답 없음"),
+    "none_wrong": ("no wrong answer", "틀린 답 없음"),
+    "settings_head": ("Settings and versions", "설정과 버전"),
+    "training_settings": ("Training", "학습"),
+    "evaluation_settings": ("Evaluation", "평가"),
+    "versions": ("Versions", "버전"),
+    "backbone": ("Network", "신경망"),
+    "f1_chart": ("F1 of each emotion", "감정별 F1"),
+    "cat": ("cat", SPECIES_KO["cat"]),
+    "dog": ("dog", SPECIES_KO["dog"]),
+}
+
+#: Reason word → Korean; the English is `records.REASONS`.
+REASONS_KO: Mapping[str, str] = {
+    "unreadable_label": "라벨 파일이 비었거나 JSON이 아니거나 필요한 항목이 없음",
+    "duplicate_label": "같은 이름의 라벨 파일을 이미 읽음",
+    "no_label": "라벨이 없는 사진",
+    "no_image": "사진이 없는 라벨",
+    "no_box": "라벨에 상자가 없음",
+    "negative_box": "상자에 음수가 있음",
+    "empty_box": "상자의 너비나 높이가 0",
+    "box_outside_image": "상자가 사진 밖으로 나감",
+    "unknown_emotion": "여섯 감정에 속하지 않음",
+    "labels_disagree": "보호자와 검수자의 감정이 다름 (--label agree)",
+    "other_species": "선택하지 않은 종 (--species)",
+    "empty_image": "빈 사진 파일",
+    "unreadable_image": "읽을 수 없는 사진 파일",
+    "truncated_image": "중간에 끊긴 사진 파일",
+    "size_differs": "사진 크기가 라벨과 다름",
+}
+
+
+def text(key: str, language: Language, **fields: str) -> str:
+    """One text of the table in the language asked for, with its fields filled in."""
+    return TEXTS[key][language == "ko"].format_map(fields)
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent with one decimal; – if there is none.
+
+    >>> percent(0.4983)
+    '49.8\\u00a0%'
+    """
+    return "–" if share is None else f"{100 * share:.1f}\u00a0%"
+
+
+def decimal(share: float | None) -> str:
+    """A share with two decimals; – if there is none."""
+    return "–" if share is None else f"{share:.2f}"
+
+
+def verdict_line(evaluation: Evaluation, language: Language) -> str:
+    """Whether the model beats the majority answer on clips, in one sentence."""
+    clips = evaluation.clips
+    return text(
+        evaluation.verdict,
+        language,
+        answer=display(clips.baseline.answer, language),
+        count=f"{clips.count:,}",
+        accuracy=percent(clips.accuracy),
+        base_accuracy=percent(clips.baseline.accuracy),
+        f1=decimal(clips.macro_f1),
+        base_f1=decimal(clips.baseline.macro_f1),
+    )
+
+
+def caution_line(caution: Caution, language: Language) -> str:
+    """What a reader must know, in one sentence."""
+    key = f"chosen_on_{caution.detail}" if caution.kind == "chosen_on" else caution.kind
+    return text(key, language, clips=f"{caution.clips:,}", groups=f"{caution.groups:,}", detail=caution.detail)
+
+
+def summary_lines(evaluation: Evaluation, language: Language) -> Iterator[str]:
+    """Lines for the terminal: an allowed leak before all else, the verdict, the other cautions, the numbers."""
+    leaks = [caution for caution in evaluation.cautions if caution.kind == "leak"]
+    yield from (caution_line(caution, language) for caution in leaks)
+    yield verdict_line(evaluation, language)
+    yield from (caution_line(caution, language) for caution in evaluation.cautions if caution.kind != "leak")
+    for unit, judged in (("clips", evaluation.clips), ("frames", evaluation.frames)):
+        yield f"{text(unit, language)} ({text(evaluation.split, language)}): {_numbers(judged, language)}"
+    for one in evaluation.clips.classes:
+        yield (
+            f"  {display(one.name, language)}: {text('f1', language)} {decimal(one.f1)} · "
+            f"{text('precision', language)} {percent(one.precision)} · {text('recall', language)} "
+            f"{percent(one.recall)} · {text('clips', language)} {one.support:,}"
+        )
+
+
+def _numbers(judged: Judgement, language: Language) -> str:
+    always = text("always", language, answer=display(judged.baseline.answer, language))
+    scores = (
+        f"{text('accuracy', language)} {percent(judged.accuracy)} ({always} {percent(judged.baseline.accuracy)})",
+        f"{text('macro_f1', language)} {judged.macro_f1:.3f} ({always} {judged.baseline.macro_f1:.3f})",
+        f"{text('balanced', language)} {percent(judged.balanced_accuracy)}",
+        f"{text('count', language)} {judged.count:,}",
+    )
+    return " · ".join(scores)
