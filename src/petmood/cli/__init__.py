@@ -33,6 +33,7 @@ app = cyclopts.App(
     help="From labelled frames of dogs and cats to an emotion classifier that its owner can trust.",
     version=petmood.__version__,
     version_flags=["--version"],
+    default_parameter=cyclopts.Parameter(negative_iterable=()),
 )
 for name, summary in COMMANDS.items():
     app.command(f"petmood.cli.{name}:{name}", name=name, help=summary)
