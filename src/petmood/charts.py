@@ -97,7 +97,9 @@ def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]
     if n == 0 or len(counts) != n or any(len(row) != n for row in counts):
         raise ValueError(f"counts of {n} × {n} classes are expected")
     left = 16 + max(44.0, *map(_text_width, (*labels, truth + " ↓", answer + " →")))
-    cell = min(56.0, (WIDTH - left - 12) / n)
+    # The last label leans out to the right of its cell.
+    right = max(12.0, 0.75 * _text_width(labels[-1]) - 20)
+    cell = min(56.0, (WIDTH - left - right) / n)
     above = 52 + max(map(_text_width, labels)) * 0.75
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
         axes = _axes(title, height=above + cell * min(n, 6) + 12, left=left, top=above, width=cell * n)

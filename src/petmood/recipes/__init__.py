@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from petmood.errors import UserError
-from petmood.settings import SETTINGS, load_yaml
+from petmood.settings import SETTINGS, build, load_yaml
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -103,6 +103,15 @@ def load_recipe(recipe: str) -> Mapping[str, Any]:
             meant = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
             raise UserError(f"recipe {path} has the unknown setting {key!r}; {meant}")
     return values
+
+
+def recipe_settings(recipe: str) -> TrainSettings:
+    """The settings of a shipped recipe or a YAML file; what it leaves out has its default.
+
+    Raises:
+        UserError: as ``load_recipe``, or a value that is not allowed.
+    """
+    return build(TrainSettings, load_recipe(recipe), where=f"recipe {recipe}")
 
 
 def _path_of(recipe: str) -> Path:

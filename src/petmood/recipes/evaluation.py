@@ -1,4 +1,4 @@
-"""The settings of evaluation, declared apart from ``evaluate`` as those of training are: it imports torch, --help must not."""
+"""The settings of evaluation, apart from ``evaluate`` as those of training are: it imports torch, --help must not."""
 
 from __future__ import annotations
 

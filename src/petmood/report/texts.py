@@ -12,12 +12,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "beats": (
         "This model beats always answering “{answer}”: {accuracy} of {count} clips right against {base_accuracy}, "
         "macro-F1 {f1} against {base_f1}.",
-        "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 낫습니다: 클립 {count}개 중 {accuracy} 정답(기준 {base_accuracy}), "
-        "macro-F1 {f1}(기준 {base_f1}).",
+        "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 낫습니다: 클립 {count}개 중 {accuracy} 정답"
+        "(기준 {base_accuracy}), macro-F1 {f1}(기준 {base_f1}).",
     ),
     "f1_only": (
-        "This model has a better macro-F1 than always answering “{answer}” ({f1} against {base_f1}), but NOT more clips "
-        "right: {accuracy} of {count} against {base_accuracy}.",
+        "This model has a better macro-F1 than always answering “{answer}” ({f1} against {base_f1}), but NOT more "
+        "clips right: {accuracy} of {count} against {base_accuracy}.",
         "이 모델은 항상 “{answer}”(으)로만 답하는 것보다 macro-F1은 높지만({f1}, 기준 {base_f1}) 맞힌 클립은 더 많지 "
         "않습니다: {count}개 중 {accuracy}(기준 {base_accuracy}).",
     ),
@@ -34,10 +34,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "{base_accuracy}), macro-F1 {f1}(기준 {base_f1}).",
     ),
     "leak": (
-        "LEAK, allowed by --allow-leak: {clips} clips and {groups} groups stand on two sides of the split; every number "
-        "here is too good.",
-        "데이터 누출(--allow-leak로 허용됨): 클립 {clips}개와 그룹 {groups}개가 학습과 평가 양쪽에 있습니다. 여기의 모든 "
-        "수치는 실제보다 높습니다.",
+        "LEAK, allowed by --allow-leak: {clips} clips and {groups} groups stand on two sides of the split; every "
+        "number here is too good.",
+        "데이터 누출(--allow-leak로 허용됨): 클립 {clips}개와 그룹 {groups}개가 학습과 평가 양쪽에 있습니다. "
+        "여기의 모든 수치는 실제보다 높습니다.",
     ),
     "no_leak": (
         "No clip and no group of clips stands on two sides of the split.",
@@ -48,7 +48,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "학습 이후 데이터가 바뀌었습니다({detail} 재실행). 이 클립 중 일부로 학습했을 수 있습니다.",
     ),
     "chosen_on_val": (
-        "Chosen on these clips: optimistic. The best epoch was picked by this validation split; only a test split is unseen.",
+        "Chosen on these clips: optimistic. The best epoch was picked by this validation split; only a "
+        "test split is unseen.",
         "이 클립들로 모델을 골랐으므로 낙관적인 수치입니다. 한 번도 쓰지 않은 것은 시험(test) 분할뿐입니다.",
     ),
     "chosen_on_train": (
@@ -175,10 +176,10 @@ def text(key: str, language: Language, **fields: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as per cent with one decimal; – if there is none.
+    r"""A share as per cent with one decimal; – if there is none.
 
     >>> percent(0.4983)
-    '49.8\\u00a0%'
+    '49.8\xa0%'
     """
     return "–" if share is None else f"{100 * share:.1f}\u00a0%"
 

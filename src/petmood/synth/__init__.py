@@ -1,10 +1,10 @@
 """A made-up data set in AI Hub layout: drawn dogs and cats, every known irregularity, and the truth about all of it.
 
-    settings  words                      what can be asked for; the vocabulary of the label files
-    story  irregular  faults  layouts    which clips there are, what is odd or damaged, where it lies (no pixels)
-    geometry  looks  pose  parts         shapes, breeds, emotions as cues, display list
-    heads  body  paint  scenes  film     a clip as pictures with true boxes and joints
-    labelling  build                     label files; writing it all
+settings  words                      what can be asked for; the vocabulary of the label files
+story  irregular  faults  layouts    which clips there are, what is odd or damaged, where it lies (no pixels)
+geometry  looks  pose  parts         shapes, breeds, emotions as cues, display list
+heads  body  paint  scenes  film     a clip as pictures with true boxes and joints
+labelling  build                     label files; writing it all
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from petmood.synth.geometry import Points, curve, ellipse, knee, normals, profile, strip
+from petmood.synth.geometry import Points, curve, ellipse, knee, normals, profile, strip, xy
 from petmood.synth.heads import Place, head_layers
 from petmood.synth.looks import Colour, Look, shade
 from petmood.synth.parts import Figure, Part, limb, mark, teeth_of_fur
@@ -87,8 +87,8 @@ def _frame(look: Look, cues: Cues, gait: Gait) -> _Frame:
     length = shape.foreshortening * (1 - 0.14 * max(cues.arch, 0))
     hip = np.array([0.12 * gait.sitting, height * (1 + 0.1 * max(cues.bow, 0)) * (1 - 0.45 * gait.sitting)])
     shoulder = np.array([length, height * (1 - 0.75 * cues.bow) * (1 + 0.06 * gait.sitting)])
-    middle = (hip + shoulder) / 2 + [0, 0.3 * cues.arch]
-    rump, chest = hip + [-0.1 * length, -0.01], shoulder + [0.1 * length, -0.01]
+    middle = (hip + shoulder) / 2 + xy(0, 0.3 * cues.arch)
+    rump, chest = hip + xy(-0.09 * length, -0.01), shoulder + xy(0.06 * length, 0.0)
     spine = curve([rump, hip, middle, shoulder, chest], _SPINE)
     depth = shape.depth
     slim = 1 - 0.2 * max(cues.arch, 0)
@@ -107,7 +107,7 @@ def _trunk(look: Look, cues: Cues, frame: _Frame) -> Part:
 
 def _neck(look: Look, cues: Cues, frame: _Frame) -> tuple[Points, Part]:
     shape = look.shape
-    start = frame.shoulder + [-0.04, 0.1 * shape.depth]
+    start = frame.shoulder + xy(-0.04, 0.1 * shape.depth)
     angle = np.deg2rad(cues.neck)
     reach = shape.neck * (0.62 + 0.38 * cues.reach) + 0.5 * shape.head
     end = start + reach * np.array([np.cos(angle), np.sin(angle)])
@@ -121,7 +121,7 @@ def _neck(look: Look, cues: Cues, frame: _Frame) -> tuple[Points, Part]:
 
 def _tail(look: Look, cues: Cues, frame: _Frame) -> tuple[Points, list[Part]]:
     shape = look.shape
-    root = frame.spine[1] + [0.02, frame.upper[1] * 0.35]
+    root = frame.spine[1] + xy(0.02, frame.upper[1] * 0.35)
     along = np.linspace(0, 1, _TAIL)
     angle = np.deg2rad(cues.tail + cues.curl * along**1.4)
     steps = np.stack([-np.cos(angle), np.sin(angle)], axis=1) * shape.tail / (_TAIL - 1)
@@ -151,7 +151,7 @@ def _leg_colours(look: Look, *, far: bool) -> tuple[Colour, Colour]:
 def _paint_leg(look: Look, line: Points, width: NDArray[np.float64], foot: Points, *, far: bool) -> list[Part]:
     upper, paw = _leg_colours(look, far=far)
     size = look.shape.limb
-    toe = np.stack([foot + [-0.02, size * 0.62], foot + [0.05, size * 0.66], foot + [0.1, size * 0.55]])
+    toe = np.stack([foot + xy(-0.02, size * 0.62), foot + xy(0.05, size * 0.66), foot + xy(0.1, size * 0.55)])
     parts = [limb(line, width, upper, look.edge), limb(toe, np.array([0.9, 0.85, 0.62]) * size, paw, look.edge)]
     if paw != upper:
         parts.append(mark(strip(line[-7:], width[-7:]), paw))
@@ -160,7 +160,7 @@ def _paint_leg(look: Look, line: Points, width: NDArray[np.float64], foot: Point
 
 def _foreleg(look: Look, cues: Cues, gait: Gait, frame: _Frame, *, far: bool) -> _Leg:
     shape = look.shape
-    root = frame.shoulder + [0.0, -0.12 * shape.depth]
+    root = frame.shoulder + xy(0.0, -0.12 * shape.depth)
     side = np.pi if far else 0.0
     swing = gait.stride * np.sin(gait.phase + side) * shape.leg
     rise = gait.stride * max(np.cos(gait.phase + side), 0) * 0.4 * shape.leg
@@ -169,25 +169,27 @@ def _foreleg(look: Look, cues: Cues, gait: Gait, frame: _Frame, *, far: bool) ->
         foot[1] += 0.03
     else:
         foot = foot + gait.lifted * np.array([0.26, 0.55]) * shape.leg
-    ankle = foot + [-0.005, 0.13 * shape.leg]
+    ankle = foot + xy(-0.005, 0.13 * shape.leg)
     elbow = knee(root, ankle, (0.45 * shape.leg, 0.42 * shape.leg), -1)
-    line = curve([root, elbow, ankle, foot + [0, shape.limb * 0.6]], 20)
+    line = curve([root, elbow, ankle, foot + xy(0, shape.limb * 0.6)], 20)
     width = shape.limb * profile([1.55, 1.1, 0.82, 0.78], 20)
     return _Leg(root, elbow, ankle, _paint_leg(look, line, width, foot, far=far))
 
 
 def _hindleg(look: Look, cues: Cues, gait: Gait, frame: _Frame, *, far: bool) -> _Leg:
     shape = look.shape
-    root = frame.hip + [0.03, -0.15 * shape.depth]
+    root = frame.hip + xy(0.07, -0.2 * shape.depth)
     side = 0.6 if far else np.pi + 0.6
     swing = gait.stride * np.sin(gait.phase + side) * shape.leg
     rise = gait.stride * max(np.cos(gait.phase + side), 0) * 0.4 * shape.leg
     forward = 0.22 * gait.sitting + 0.1 * cues.crouch
     foot = np.array([-0.03 + forward + swing + (0.11 if far else 0), rise + (0.03 if far else 0)])
-    ankle = foot + [-0.075 * (1 + 0.5 * cues.crouch), 0.3 * shape.leg * (1 - 0.45 * cues.crouch) * (1 - 0.4 * gait.sitting)]
+    ankle = foot + xy(
+        -0.075 * (1 + 0.5 * cues.crouch), 0.3 * shape.leg * (1 - 0.45 * cues.crouch) * (1 - 0.4 * gait.sitting)
+    )
     bend = knee(root, ankle, (0.37 * shape.leg, 0.35 * shape.leg), 1)
-    line = curve([root, bend, ankle, foot + [0, shape.limb * 0.6]], 20)
-    width = shape.limb * profile([2.5, 1.75, 0.84, 0.8], 20)
+    line = curve([root, bend, ankle, foot + xy(0, shape.limb * 0.6)], 20)
+    width = shape.limb * profile([2.35, 1.75, 0.84, 0.8], 20)
     return _Leg(root, bend, ankle, _paint_leg(look, line, width, foot, far=far))
 
 
@@ -212,7 +214,7 @@ def _markings(look: Look, frame: _Frame) -> list[Part]:
             parts += _stripes(look, frame, rng)
         case "patches":
             for at in rng.integers(8, _SPINE - 8, size=3).tolist():
-                centre = spine[at] + [0, float(rng.uniform(-0.3, 0.7)) * look.shape.depth]
+                centre = spine[at] + xy(0, float(rng.uniform(-0.3, 0.7)) * look.shape.depth)
                 radii = (float(rng.uniform(0.08, 0.16)), float(rng.uniform(0.06, 0.1)))
                 parts.append(mark(ellipse(centre, radii, float(rng.uniform(0, 180))), look.second))
         case _:
@@ -226,6 +228,6 @@ def _stripes(look: Look, frame: _Frame, rng: np.random.Generator) -> list[Part]:
     for at in range(9, _SPINE - 8, 6):
         top = frame.spine[at] + up[at] * frame.upper[at] * 0.97
         end = frame.spine[at] - up[at] * frame.lower[at] * float(rng.uniform(0.0, 0.45))
-        bent = (top + end) / 2 + [float(rng.uniform(-0.03, 0.03)), 0]
+        bent = (top + end) / 2 + xy(float(rng.uniform(-0.03, 0.03)), 0)
         stripes.append(mark(strip(curve([top, bent, end], 8), profile([0.02, 0.016, 0.004], 8)), look.second))
     return stripes

@@ -1,4 +1,4 @@
-"""Writing a planned data set: pictures and label files clip by clip, the truth file, all under a temporary name first."""
+"""Writing a planned data set: pictures, label files and the truth file, all under a temporary name first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One clip as pictures: an animal with its emotion, in a place, seen by a camera, moving through time.
 
-Where the animal stands, how large it is and what surrounds it are drawn without regard to emotion: the box of the resting
-pose gets a random middle and a random area, so that only its shape, which is the body's, can tell anything.
+Where the animal stands, how large it is and what surrounds it are drawn without regard to emotion: the box of the
+resting pose gets a random middle and a random area, so that only its shape, which is the body's, can tell anything.
 """
 
 from __future__ import annotations

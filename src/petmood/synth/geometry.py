@@ -11,6 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 Points = NDArray[np.float64]
 
 
+def xy(x: float, y: float) -> Points:
+    """One point or step."""
+    return np.array([x, y], dtype=np.float64)
+
+
 @lru_cache(maxsize=64)
 def _spline_matrix(knots: int, samples: int) -> Points:
     """Weights of the knots of a Catmull-Rom curve at evenly spaced samples, (samples, knots)."""
@@ -56,6 +61,10 @@ def normals(line: Points) -> Points:
     return np.stack([-along[:, 1], along[:, 0]], axis=1)
 
 
+#: Samples of a strip that one of its slices spans.
+_SLICE = 3
+
+
 @lru_cache(maxsize=16)
 def _arc(samples: int) -> Points:
     angle = np.linspace(np.pi / 2, -np.pi / 2, samples)[1:-1]
@@ -69,6 +78,17 @@ def strip(line: Points, upper: ArrayLike, lower: ArrayLike | None = None) -> Poi
     normal = normals(line)
     top, bottom = line + normal * left[:, None], line - normal * right[:, None]
     return np.concatenate([top, _cap(top[-1], bottom[-1]), bottom[::-1], _cap(bottom[0], top[0])])
+
+
+def slices(outline: Points, samples: int) -> list[Points]:
+    """A strip's outline (of a line with so many samples) cut across into a few pieces.
+
+    Where a strip is wider than its bend, its outline crosses itself and filling it leaves a hole; the pieces do not.
+    """
+    caps = (len(outline) - 2 * samples) // 2
+    top, bottom = outline[:samples], outline[samples + caps : 2 * samples + caps][::-1]
+    pairs = [(at, min(at + _SLICE, samples - 1)) for at in range(0, samples - 1, _SLICE)]
+    return [np.stack([top[i], top[j], bottom[j], bottom[i]]) for i, j in pairs]
 
 
 def _cap(start: Points, end: Points) -> Points:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from petmood.synth.geometry import Points, curve, ellipse, profile, rotation, strip
+from petmood.synth.geometry import Points, curve, ellipse, profile, rotation, strip, xy
 from petmood.synth.looks import Colour, Look, mix, shade
 from petmood.synth.parts import EDGE, Part
 from petmood.synth.pose import Cues
@@ -106,32 +106,34 @@ def _muzzle(look: Look, cues: Cues) -> _Muzzle:
     else:
         root, tip, widths = np.array([0.42, -0.3]), np.array([0.7 + snout, -0.36]), (0.4, 0.29)
     hinge = np.array([0.3, -0.52])
-    closed = tip + [-0.12, -0.26] - hinge
-    jaw = hinge + closed @ rotation(-36.0 * cues.mouth).T
+    closed = tip + xy(-0.12, -0.26) - hinge
+    jaw = hinge + closed @ rotation((-50.0 if look.species == "cat" else -38.0) * cues.mouth).T
     return _Muzzle(root, tip, hinge, jaw, widths)
 
 
 def _mouth(look: Look, cues: Cues, muzzle: _Muzzle, pen: _Pen) -> list[Part]:
     """Lower jaw, inside of the mouth, tongue and lower teeth: all that the upper jaw covers when closed."""
-    jaw_line = curve([muzzle.hinge, (muzzle.hinge + muzzle.jaw) / 2 + [0, -0.05], muzzle.jaw], 8)
+    jaw_line = curve([muzzle.hinge, (muzzle.hinge + muzzle.jaw) / 2 + xy(0, -0.05), muzzle.jaw], 8)
     parts = [pen.limb(jaw_line, profile([0.3, 0.22, 0.15], 8), shade(look.coat, 0.9))]
     if cues.mouth < 0.06:
         return parts
-    inside = [muzzle.root, muzzle.lip(0.95) + [0, 0.05], muzzle.jaw + [0.04, 0.1], muzzle.hinge + [0.08, 0.06]]
+    inside = [muzzle.root, muzzle.lip(0.95) + xy(0, 0.05), muzzle.jaw + xy(0.04, 0.1), muzzle.hinge + xy(0.08, 0.06)]
     parts.append(pen.flat(inside, _MOUTH))
     if cues.tongue > 0.15:
-        out = muzzle.jaw + [0.1 * cues.tongue, 0.1]
+        out = muzzle.jaw + xy(0.1 * cues.tongue, 0.1)
         fall = out + np.array([0.1, -0.5]) * cues.tongue
-        tongue = curve([(muzzle.hinge + muzzle.jaw) / 2 + [0, 0.14], out, fall], 10)
+        tongue = curve([(muzzle.hinge + muzzle.jaw) / 2 + xy(0, 0.14), out, fall], 10)
         parts.append(pen.flat(strip(tongue, profile([0.1, 0.15, 0.13], 10)), _TONGUE))
     if cues.teeth > 0.2:
-        parts += [_tooth(pen, muzzle.jaw + [-0.02 - 0.16 * n, 0.1], 0.24 * cues.teeth * (1 - 0.3 * n)) for n in range(2)]
+        parts += [
+            _tooth(pen, muzzle.jaw + xy(-0.02 - 0.16 * n, 0.1), 0.24 * cues.teeth * (1 - 0.3 * n)) for n in range(2)
+        ]
     return parts
 
 
 def _tooth(pen: _Pen, base: Points, height: float) -> Part:
     half = 0.065
-    return pen.flat([base + [-half, 0], base + [half, 0], base + [0.01, height]], _TOOTH)
+    return pen.flat([base + xy(-half, 0), base + xy(half, 0), base + xy(0.01, height)], _TOOTH)
 
 
 def _snout(look: Look, cues: Cues, muzzle: _Muzzle, pen: _Pen) -> list[Part]:
@@ -140,29 +142,29 @@ def _snout(look: Look, cues: Cues, muzzle: _Muzzle, pen: _Pen) -> list[Part]:
     line = curve([muzzle.root, (muzzle.root + muzzle.tip) / 2, muzzle.tip], 10)
     parts = [pen.limb(line, profile([muzzle.widths[0], sum(muzzle.widths) / 2 * 0.96, muzzle.widths[1]], 10), colour)]
     # The muzzle's outline would cut across the cheek: cover its root in the colour of the face.
-    parts.append(pen.flat(ellipse(muzzle.root + [-0.2, 0.1], (0.42, 0.46)), look.coat))
+    parts.append(pen.flat(ellipse(muzzle.root + xy(-0.2, 0.1), (0.42, 0.46)), look.coat))
     lip = np.stack([muzzle.lip(share) for share in (0.1, 0.5, 0.97)])
     bent = np.array([[0, 0.1 - 0.14 * cues.brow], [0, -0.04], [0, 0.02]])
     parts.append(pen.flat(strip(curve(lip + bent, 8), 0.03), look.edge))
     if cues.teeth > 0.2:
-        gum = curve(lip + [0, 0.02], 8)
+        gum = curve(lip + xy(0, 0.02), 8)
         parts.append(pen.flat(strip(gum, 0.075 * cues.teeth), _MOUTH))
         for number, share in enumerate((0.93, 0.72, 0.52, 0.34)):
             drop = cues.teeth * (0.34 if number == 0 else 0.2)
-            parts.append(_tooth(pen, muzzle.lip(share) + [0, 0.05], -drop))
-        bridge = (muzzle.root + muzzle.tip) / 2 + [0, muzzle.widths[1] * 0.8]
+            parts.append(_tooth(pen, muzzle.lip(share) + xy(0, 0.05), -drop))
+        bridge = (muzzle.root + muzzle.tip) / 2 + xy(0, muzzle.widths[1] * 0.8)
         for number in range(2):
-            wrinkle = np.stack([bridge + [0.14 * number - 0.1, 0.1], bridge + [0.14 * number - 0.04, -0.12]])
+            wrinkle = np.stack([bridge + xy(0.14 * number - 0.1, 0.1), bridge + xy(0.14 * number - 0.04, -0.12)])
             parts.append(pen.flat(strip(wrinkle, 0.024), shade(look.coat, 0.55)))
     nose = (0.19, 0.15) if look.species == "dog" else (0.12, 0.09)
-    parts.append(pen.oval(muzzle.tip + [muzzle.widths[1] * 0.72, 0.13], nose, look.nose))
+    parts.append(pen.oval(muzzle.tip + xy(muzzle.widths[1] * 0.72, 0.13), nose, look.nose))
     if look.species == "cat":
         parts += _whiskers(muzzle, pen)
     return parts
 
 
 def _whiskers(muzzle: _Muzzle, pen: _Pen) -> list[Part]:
-    start = muzzle.tip + [-0.12, -0.04]
+    start = muzzle.tip + xy(-0.12, -0.04)
     hairs = []
     for angle in (12, -6, -24):
         way = rotation(angle) @ np.array([1.0, 0])
@@ -198,7 +200,9 @@ def _brow(cues: Cues, pen: _Pen, middle: tuple[float, float], half: float, colou
     lower = 0.07 * max(cues.brow, 0)
     back = np.array([middle[0] - half, middle[1] - slope - lower])
     front = np.array([middle[0] + half, middle[1] + slope - lower])
-    return pen.flat(strip(curve([back, (back + front) / 2 + [0, 0.06], front], 7), 0.026 + 0.03 * abs(cues.brow)), colour)
+    return pen.flat(
+        strip(curve([back, (back + front) / 2 + xy(0, 0.06), front], 7), 0.026 + 0.03 * abs(cues.brow)), colour
+    )
 
 
 def _face_marks(look: Look, pen: _Pen) -> list[Part]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from petmood.synth.geometry import Points, rotation
+from petmood.synth.geometry import Points, rotation, slices
 from petmood.synth.looks import Colour
 from petmood.synth.parts import Figure, Part
 
@@ -72,9 +72,10 @@ def paint(figure: Figure, camera: Camera, edge: Colour) -> Sprite:
     for layer in figure.layers:
         for part in layer:
             if part.outline is not None:
-                _fill(pens, _on_canvas(part.outline, camera, x, y), part.edge, covers=True)
+                _fill(pens, _on_canvas(part.outline, camera, x, y), part.samples, part.edge, covers=True)
         for part in layer:
-            _fill(pens, _on_canvas(part.shape, camera, x, y), part.colour, covers=part.kind != "mark")
+            covers = part.kind != "mark"
+            _fill(pens, _on_canvas(part.shape, camera, x, y), part.samples, part.colour, covers=covers)
     colours = cv2.resize(np.asarray(canvas), (width, height), interpolation=cv2.INTER_AREA)
     mask = cv2.resize(np.asarray(cover), (width, height), interpolation=cv2.INTER_AREA)
     return Sprite(x, y, _shaded(colours, mask, camera.scale), mask)
@@ -99,17 +100,18 @@ def _solid(figure: Figure) -> list[Part]:
     return [part for layer in figure.layers for part in layer if part.kind == "solid"]
 
 
-def _on_canvas(points: Points, camera: Camera, x: int, y: int) -> list[tuple[float, float]]:
-    spots = (camera.project(points) - [x, y]) * _OVER
-    return list(map(tuple, spots.tolist()))
+def _on_canvas(points: Points, camera: Camera, x: int, y: int) -> Points:
+    return np.asarray((camera.project(points) - [x, y]) * _OVER)
 
 
 def _fill(
-    pens: tuple[ImageDraw.ImageDraw, ImageDraw.ImageDraw], spots: list[tuple[float, float]], colour: Colour, *, covers: bool
+    pens: tuple[ImageDraw.ImageDraw, ImageDraw.ImageDraw], shape: Points, samples: int, colour: Colour, *, covers: bool
 ) -> None:
-    pens[0].polygon(spots, fill=colour)
-    if covers:
-        pens[1].polygon(spots, fill=255)
+    for piece in [shape, *(slices(shape, samples) if samples else [])]:
+        spots = piece.ravel().tolist()
+        pens[0].polygon(spots, fill=colour)
+        if covers:
+            pens[1].polygon(spots, fill=255)
 
 
 def _shaded(colours: Pixels, cover: Pixels, scale: float) -> Pixels:

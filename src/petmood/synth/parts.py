@@ -29,6 +29,8 @@ class Part:
     kind: Literal["solid", "mark", "hair"] = "solid"
     outline: Points | None = None
     edge: Colour = (0, 0, 0)
+    samples: int = 0
+    """Samples of the line if the shape is a strip that may fold over itself."""
 
 
 @dataclass
@@ -41,13 +43,13 @@ class Figure:
     """AI Hub's fifteen points; its right legs are the ones in front, as the animal shows its right side."""
 
 
-def limb(
-    line: Points, width: ArrayLike, colour: Colour, edge: Colour, *, lower: ArrayLike | None = None
-) -> Part:
+def limb(line: Points, width: ArrayLike, colour: Colour, edge: Colour, *, lower: ArrayLike | None = None) -> Part:
     """A strip with an outline."""
     upper = np.asarray(width, dtype=np.float64)
     under: NDArray[np.float64] = upper if lower is None else np.asarray(lower, dtype=np.float64)
-    return Part(strip(line, upper, under), colour, outline=strip(line, upper + EDGE, under + EDGE), edge=edge)
+    return Part(
+        strip(line, upper, under), colour, outline=strip(line, upper + EDGE, under + EDGE), edge=edge, samples=len(line)
+    )
 
 
 def mark(shape: Points | Sequence[ArrayLike], colour: Colour) -> Part:

@@ -1,7 +1,7 @@
 """How an emotion shows in the body: one row of cues each, their spread between clips, and their motion within one.
 
-The cues follow what ethology agrees on for dogs and cats alike: tail, ears, back, height of the body, mouth, raised fur.
-None of them tells the emotion alone: each is jittered, and now and then falls back to that of a calm animal.
+The cues follow what ethology agrees on for dogs and cats alike: tail, ears, back, height of the body, mouth, raised
+fur. None of them tells the emotion alone: each is jittered, and now and then falls back to that of a calm animal.
 """
 
 from __future__ import annotations

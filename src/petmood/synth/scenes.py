@@ -20,21 +20,45 @@ _WALLS: tuple[Colour, ...] = (
     (190, 186, 200),
     (222, 198, 168),
 )
-_FLOORS: tuple[Colour, ...] = ((176, 132, 92), (146, 108, 80), (198, 168, 132), (168, 162, 156), (120, 96, 82), (206, 196, 184))
-_CLOTH: tuple[Colour, ...] = ((126, 142, 152), (172, 94, 84), (94, 122, 102), (206, 180, 140), (88, 92, 124), (200, 196, 188))
+_FLOORS: tuple[Colour, ...] = (
+    (176, 132, 92),
+    (146, 108, 80),
+    (198, 168, 132),
+    (168, 162, 156),
+    (120, 96, 82),
+    (206, 196, 184),
+)
+_CLOTH: tuple[Colour, ...] = (
+    (126, 142, 152),
+    (172, 94, 84),
+    (94, 122, 102),
+    (206, 180, 140),
+    (88, 92, 124),
+    (200, 196, 188),
+)
 _SKIES: tuple[Colour, ...] = ((150, 194, 232), (186, 208, 226), (214, 216, 214), (236, 206, 176))
 _GRASS: tuple[Colour, ...] = ((112, 154, 78), (132, 160, 92), (96, 132, 76), (164, 158, 106), (186, 174, 152))
 
 
+#: Frames of pictures and the like have widths in pixels: smaller places are drawn with this short side and reduced.
+_SMALLEST = 360
+
+
 def draw_place(*, indoors: bool, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> Pixels:
     """A picture of the place; floor or grass begins at the row `horizon`."""
-    canvas = Image.new("RGB", size)
+    larger = max(1.0, _SMALLEST / min(size))
+    drawn = (round(size[0] * larger), round(size[1] * larger))
+    canvas = Image.new("RGB", drawn)
     pen = ImageDraw.Draw(canvas)
     if indoors:
-        _room(pen, size, horizon, rng)
+        _room(pen, drawn, round(horizon * larger), rng)
     else:
-        _garden(pen, size, horizon, rng)
-    picture = cv2.GaussianBlur(np.asarray(canvas), (0, 0), max(size) / 900)
+        _garden(pen, drawn, round(horizon * larger), rng)
+    picture = np.asarray(canvas)
+    if larger > 1:
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    else:
+        picture = cv2.GaussianBlur(picture, (0, 0), max(size) / 900)
     return _textured(picture, horizon, rough=5 if indoors else 11, rng=rng)
 
 
@@ -122,7 +146,8 @@ def _pictures(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng
 def _sofa(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> None:
     width, height = size
     cloth = _pick(_CLOTH, rng)
-    wide, high = int(rng.uniform(0.35, 0.55) * width), int(rng.uniform(0.2, 0.28) * height)
+    wide = int(rng.uniform(0.35, 0.55) * width)
+    high = min(int(rng.uniform(0.2, 0.28) * height), wide * 3 // 5)
     x, y = int(rng.uniform(-0.15, 0.8) * width), horizon - int(high * 0.8)
     pen.rounded_rectangle((x, y, x + wide, y + high), radius=high // 5, fill=shade(cloth, 0.86))
     half = wide // 2
@@ -131,7 +156,9 @@ def _sofa(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np
         pen.rounded_rectangle((left, y + 6, left + half - high // 4, y + high * 0.6), radius=high // 8, fill=cloth)
     pen.rounded_rectangle((x, y + high * 0.55, x + wide, y + high * 0.86), radius=high // 9, fill=shade(cloth, 1.08))
     for left in (x - high // 6, x + wide - high // 6):
-        pen.rounded_rectangle((left, y + high * 0.3, left + high // 3, y + high), radius=high // 8, fill=shade(cloth, 0.95))
+        pen.rounded_rectangle(
+            (left, y + high * 0.3, left + high // 3, y + high), radius=high // 8, fill=shade(cloth, 0.95)
+        )
 
 
 def _plant(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> None:
@@ -139,14 +166,20 @@ def _plant(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: n
     x, foot, high = int(rng.uniform(0.03, 0.97) * width), horizon + height // 30, int(rng.uniform(0.18, 0.34) * height)
     pot, leaf = _pick(_CLOTH, rng), shade((86, 136, 84), float(rng.uniform(0.75, 1.15)))
     wide = high // 5
-    pen.polygon([(x - wide, foot - high // 3), (x + wide, foot - high // 3), (x + wide * 0.7, foot), (x - wide * 0.7, foot)], pot)
+    pen.polygon(
+        [(x - wide, foot - high // 3), (x + wide, foot - high // 3), (x + wide * 0.7, foot), (x - wide * 0.7, foot)],
+        pot,
+    )
     for angle in rng.uniform(20, 160, size=9).tolist():
         reach = high * float(rng.uniform(0.5, 0.85))
         dx, dy = np.cos(np.deg2rad(angle)) * reach, -np.sin(np.deg2rad(angle)) * reach
         side = reach * 0.12
         base = foot - high // 3
         tip = (x + dx, base + dy)
-        pen.polygon([(x, base), (x + dx / 2 - side, base + dy / 2), tip, (x + dx / 2 + side, base + dy / 2)], shade(leaf, 0.8 + angle / 500))
+        pen.polygon(
+            [(x, base), (x + dx / 2 - side, base + dy / 2), tip, (x + dx / 2 + side, base + dy / 2)],
+            shade(leaf, 0.8 + angle / 500),
+        )
 
 
 def _shelf(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> None:
@@ -172,7 +205,10 @@ def _lamp(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np
     top, wide = horizon - high, high // 6
     pen.line((x, top, x, horizon + height // 40), fill=(70, 64, 60), width=4)
     shade_colour = mix(_pick(_WALLS, rng), (255, 236, 180), 0.6)
-    pen.polygon([(x - wide * 0.6, top), (x + wide * 0.6, top), (x + wide, top + wide * 1.3), (x - wide, top + wide * 1.3)], shade_colour)
+    pen.polygon(
+        [(x - wide * 0.6, top), (x + wide * 0.6, top), (x + wide, top + wide * 1.3), (x - wide, top + wide * 1.3)],
+        shade_colour,
+    )
 
 
 def _rug(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> None:
@@ -208,14 +244,18 @@ def _cloud(pen: ImageDraw.ImageDraw, at: tuple[float, float], radius: float, sky
         pen.ellipse((x - r, y - r * 0.45, x + r, y + r * 0.45), fill=mix(sky, (255, 255, 255), 0.7))
 
 
-def _hills(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, colour: Colour, rng: np.random.Generator) -> None:
+def _hills(
+    pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, colour: Colour, rng: np.random.Generator
+) -> None:
     width, _ = size
     x = np.linspace(0, width, 60)
     for tone in (1.08, 0.96):
         high = horizon * float(rng.uniform(0.1, 0.35))
         wave = np.sin(x / width * float(rng.uniform(3, 9)) + float(rng.uniform(0, 6)))
         y = horizon - high * (0.6 + 0.4 * wave)
-        pen.polygon([(0, horizon), *zip(x.tolist(), y.tolist(), strict=True), (width, horizon)], fill=shade(colour, tone))
+        pen.polygon(
+            [(0, horizon), *zip(x.tolist(), y.tolist(), strict=True), (width, horizon)], fill=shade(colour, tone)
+        )
 
 
 def _trees(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> None:
@@ -236,7 +276,9 @@ def _fence(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: n
     high, step = int(rng.uniform(0.1, 0.2) * height), int(rng.integers(16, 40))
     wood = mix(_pick(_FLOORS, rng), (240, 236, 228), float(rng.uniform(0, 0.8)))
     for x in range(int(rng.integers(step)), width, step):
-        pen.rectangle((x, horizon - high, x + step * 0.6, horizon + 3), fill=shade(wood, float(rng.uniform(0.92, 1.05))))
+        pen.rectangle(
+            (x, horizon - high, x + step * 0.6, horizon + 3), fill=shade(wood, float(rng.uniform(0.92, 1.05)))
+        )
     for y in (horizon - high * 0.75, horizon - high * 0.3):
         pen.rectangle((0, y, width, y + high * 0.1), fill=shade(wood, 0.82))
 
@@ -247,7 +289,9 @@ def _houses(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: 
         wide, high = float(rng.uniform(0.12, 0.25)) * width, float(rng.uniform(0.15, 0.3)) * height
         wall, roof = _pick(_WALLS, rng), _pick(_CLOTH, rng)
         pen.rectangle((x, horizon - high, x + wide, horizon), fill=wall)
-        pen.polygon([(x - 8, horizon - high), (x + wide / 2, horizon - high * 1.5), (x + wide + 8, horizon - high)], fill=roof)
+        pen.polygon(
+            [(x - 8, horizon - high), (x + wide / 2, horizon - high * 1.5), (x + wide + 8, horizon - high)], fill=roof
+        )
         for n in range(2):
             left = x + wide * (0.18 + 0.4 * n)
             pen.rectangle((left, horizon - high * 0.7, left + wide * 0.2, horizon - high * 0.35), fill=(92, 108, 124))
@@ -259,7 +303,9 @@ def _bushes(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: 
         r = float(rng.uniform(0.02, 0.06)) * height
         leaf = shade((84, 124, 74), float(rng.uniform(0.75, 1.2)))
         for dx in (-1.0, 0.0, 1.0):
-            pen.ellipse((x + dx * r - r, horizon - r * (1.4 if dx == 0 else 1), x + dx * r + r, horizon + r * 0.6), fill=leaf)
+            pen.ellipse(
+                (x + dx * r - r, horizon - r * (1.4 if dx == 0 else 1), x + dx * r + r, horizon + r * 0.6), fill=leaf
+            )
 
 
 def _path(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np.random.Generator) -> None:
@@ -269,7 +315,9 @@ def _path(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, rng: np
     pen.polygon(corners, fill=shade((190, 176, 154), float(rng.uniform(0.85, 1.1))))
 
 
-def _blades(pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, grass: Colour, rng: np.random.Generator) -> None:
+def _blades(
+    pen: ImageDraw.ImageDraw, size: tuple[int, int], horizon: int, grass: Colour, rng: np.random.Generator
+) -> None:
     width, height = size
     count = 350
     xs, depth = rng.uniform(0, width, count), rng.random(count) ** 0.7

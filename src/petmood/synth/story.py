@@ -181,8 +181,8 @@ def _owners(settings: SynthSettings, rng: np.random.Generator) -> list[Animal]:
     """The animal of each clip, an animal's clips next to each other."""
     count = min(settings.clips, max(2, round(settings.clips / settings.clips_per_animal)))
     dogs = round(count * settings.dogs)
-    kinds: list[Species] = ["dog"] * dogs + ["cat"] * (count - dogs)
-    rng.shuffle(kinds)
+    order = rng.permutation(count).tolist()
+    kinds: list[Species] = ["dog" if place < dogs else "cat" for place in order]
     size = size_of(settings.size) if settings.size else None
     manual = set(rng.permutation(count)[: max(1, round(count * _MANUAL_SHARE))].tolist())
     seen: set[tuple[object, ...]] = set()
@@ -316,6 +316,6 @@ def _clip(
 
 
 def folder_name(clip: Clip) -> str:
-    """Folder of a clip's pictures: the manual stream carries the date and ends in `.mp4`, the later one does neither."""
+    """Folder of a clip's pictures: in the manual stream with the date and ending in `.mp4`, later without both."""
     name = f"{clip.animal.species}-{clip.action.slug}-{clip.seq:06d}"
     return f"{clip.animal.date}_{name}.mp4" if clip.animal.stream == "manual" else name

@@ -75,8 +75,8 @@ class Loop:
 
     def _trainer(self, *, quiet: bool) -> lightning.Trainer:
         settings = self.settings
-        # TensorBoard would load the whole of TensorFlow, where it is installed, to write a few numbers; this name is the
-        # switch that it looks for.
+        # TensorBoard would load the whole of TensorFlow, where it is installed, to write a few numbers; this name is
+        # the switch that it looks for.
         sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
         return lightning.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",

@@ -1,0 +1,82 @@
+"""Charts: valid SVG, the same bytes each time, Korean as text, no warnings (they are errors here)."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from petmood import charts
+from petmood.charts import ClassBar
+
+SVG = "{http://www.w3.org/2000/svg}"
+ROWS = [
+    ClassBar("행복/즐거움", {"개": 29800, "고양이": 3}),
+    ClassBar("공포 & <b>$x$", {"개": 104, "고양이": 0}),
+]
+
+
+LINES = {"훈련": [1.0, 0.5], "검증": [None, 0.7]}
+
+
+def drawn():
+    return {
+        "class_bars": charts.class_bars("감정별 <수>", ROWS, axis="개수"),
+        "score_bars": charts.score_bars("F1", [ClassBar("calm", {"clips": 0.5}), ClassBar("fear", {"clips": None})]),
+        "confusion": charts.confusion("표", ["편안", "공포"], [[2113, 1], [0, 0]], truth="정답", answer="답"),
+        "curves": charts.curves("손실", [1, 2], LINES, axis="에폭", mark=2, mark_label="선택"),
+    }
+
+
+def words(svg):
+    return [element.text for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("name", list(drawn()))
+def test_charts_are_the_same_bytes_each_time_and_stand_alone(name):
+    first, second = drawn()[name], drawn()[name]
+    assert first == second
+    assert first.startswith("<svg ")
+    assert first.endswith("</svg>\n")
+    assert "http" not in first.replace("http://www.w3.org/", "")
+    assert "currentColor" in first
+    assert 'class="paper"' in first
+    ids = [element.get("id") for element in ElementTree.fromstring(first).iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_text_stays_text_and_is_escaped():
+    assert "행복/즐거움" in words(drawn()["class_bars"])
+    assert "공포 & <b>$x$" in words(drawn()["class_bars"])
+    assert "감정별 <수>" in words(drawn()["class_bars"])
+
+
+def test_numbers_stand_at_the_bars_ends():
+    found = words(drawn()["class_bars"])
+    assert {"29,800", "3", "104", "0"} <= set(found)
+    assert words(drawn()["score_bars"]).count("–") == 1
+
+
+def test_every_cell_of_a_confusion_matrix_has_its_count():
+    found = words(drawn()["confusion"])
+    assert {"2,113", "1", "답 →", "정답 ↓"} <= set(found)
+    assert found.count("0") == 2
+
+
+def test_different_charts_of_one_page_share_no_ids():
+    found = [
+        element.get("id")
+        for svg in drawn().values()
+        for element in ElementTree.fromstring(svg).iter()
+        if element.get("id")
+    ]
+    assert len(found) == len(set(found))
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        charts.class_bars("x", [])
+    with pytest.raises(ValueError, match="same series"):
+        charts.class_bars("x", [ClassBar("a", {"n": 1}), ClassBar("b", {"m": 1})])
+    with pytest.raises(ValueError, match="2 × 2 classes"):
+        charts.confusion("x", ["a", "b"], [[1, 2]], truth="t", answer="a")
+    with pytest.raises(ValueError, match="2 steps"):
+        charts.curves("x", [1, 2], {"a": [1.0]}, axis="epoch")
