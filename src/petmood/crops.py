@@ -13,7 +13,7 @@ import polars as pl
 
 from petmood.errors import UserError
 from petmood.media import Pixels, decode
-from petmood.workspace import replacing
+from petmood.workspace import read_table, replacing
 
 #: One row a crop (``crops/crops.parquet``), in the order of ``frames.parquet``.
 CROP_SCHEMA: dict[str, pl.DataType] = {
@@ -68,7 +68,7 @@ class CropStore:
         if table is None and not index.is_file():
             raise UserError(f"{folder} has no crops.parquet.", hint="run `petmood pack` on the work folder")
         self.folder = folder
-        self.table = pl.read_parquet(index) if table is None else table
+        self.table = read_table(index) if table is None else table
         self._parts = self.table["part"].to_list()
         self._offsets = self.table["offset"].to_list()
         self._sizes = self.table["size"].to_list()

@@ -11,12 +11,14 @@ import dataclasses
 import io
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 from petmood.records import Box, CropGeometry
 
@@ -25,6 +27,10 @@ Pixels = npt.NDArray[np.uint8]
 #: Larger pictures are refused before decoding: they are decompression bombs or scans, not photos of a pet.
 MAX_PIXELS = 120_000_000
 _EXIF_ORIENTATION = 0x0112
+#: What Pillow may take a file for. Others start further programs (EPS) or are no photos.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+#: A JPEG's end mark stands in this many last bytes, unless something was appended to the file.
+_TAIL = 1024
 #: Decoding fewer rows is worth a copy of the file's bytes only if it saves at least this share of them.
 _MIN_ROWS_SAVED = 0.1
 
@@ -96,9 +102,46 @@ def probe(data: bytes) -> PictureInfo:
             return PictureInfo(width, height, plain_jpeg=colour in {"YCbCr", "Gray"})
     with _opened(data) as image:
         width, height = image.size
-        if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
-            width, height = height, width
-        return PictureInfo(width, height, plain_jpeg=False)
+    if _orientation(data) >= 5:
+        width, height = height, width
+    return PictureInfo(width, height, plain_jpeg=False)
+
+
+def inspect(data: bytes, *, expected: tuple[int, int] | None = None) -> PictureInfo:
+    """Size and kind of a picture, after every check that needs no decoding of a plain JPEG (others are decoded).
+
+    Raises:
+        BadPictureError: as `cut`, but for damage in the middle of a JPEG.
+    """
+    info = _checked(data, expected)
+    if not info.plain_jpeg:
+        _decode_any(data)
+    return info
+
+
+def _checked(data: bytes, expected: tuple[int, int] | None) -> PictureInfo:
+    info = probe(data)
+    if info.width * info.height > MAX_PIXELS:
+        raise BadPictureError("unreadable_image", f"{info.width} × {info.height} pixels are more than {MAX_PIXELS:,}")
+    if expected is not None and expected != (info.width, info.height):
+        detail = f"label {expected[0]} × {expected[1]}, picture {info.width} × {info.height}"
+        raise BadPictureError("size_differs", detail)
+    if data[:2] == b"\xff\xd8" and not _has_end_mark(data):
+        raise BadPictureError("truncated_image", f"the file ends without an end mark after {len(data):,} bytes")
+    return info
+
+
+def _has_end_mark(data: bytes) -> bool:
+    """Whether a JPEG ends as one should. Phones append videos, so the mark may stand anywhere behind the picture."""
+    return b"\xff\xd9" in data[-_TAIL:] or data.find(b"\xff\xd9", _scan_start(data)) >= 0
+
+
+def _scan_start(data: bytes) -> int:
+    """Position of a JPEG's first scan: behind its head, whose thumbnail has an end mark of its own."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return position
 
 
 def cut(data: bytes, box: Box | None, geometry: CropGeometry, *, expected: tuple[int, int] | None = None) -> Crop:
@@ -114,12 +157,7 @@ def cut(data: bytes, box: Box | None, geometry: CropGeometry, *, expected: tuple
         BadPictureError: ``empty_image``, ``unreadable_image``, ``truncated_image``, ``size_differs`` or, when the box
             leaves nothing of the picture, ``box_outside_image``.
     """
-    info = probe(data)
-    if info.width * info.height > MAX_PIXELS:
-        raise BadPictureError("unreadable_image", f"{info.width} × {info.height} pixels are more than {MAX_PIXELS:,}")
-    if expected is not None and expected != (info.width, info.height):
-        detail = f"label {expected[0]} × {expected[1]}, picture {info.width} × {info.height}"
-        raise BadPictureError("size_differs", detail)
+    info = _checked(data, expected)
     whole = Box(0, 0, info.width, info.height)
     window = whole if box is None else crop_window(box, geometry.margin, info.width, info.height)
     if window.width <= 0 or window.height <= 0:
@@ -207,19 +245,16 @@ def _limited_to_rows(data: bytes, height: int, bottom: int) -> bytes:
 def _decode_any(data: bytes) -> Pixels:
     """RGB pixels of any picture that Pillow reads, upright."""
     with _opened(data) as image:
-        try:
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(_to_rgb(upright))
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            reason = "truncated_image" if "truncated" in str(error) else "unreadable_image"
-            raise BadPictureError(reason, str(error)) from None
+        image.load()
+        upright = image if _orientation(data) == 1 else ImageOps.exif_transpose(image)
+        return np.asarray(_to_rgb(upright))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """RGB of any mode: 16 bits are scaled down, transparency is laid on white."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float32)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
         return Image.fromarray((values.clip(0, top) * (255 / top)).astype(np.uint8)).convert("RGB")
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -227,18 +262,30 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _opened(data: bytes) -> ImageFile.ImageFile:
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture as Pillow sees it; whatever its plugins raise on a broken file becomes a BadPictureError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is ours
-            return Image.open(io.BytesIO(data))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPictureError("unreadable_image", str(error).replace("\n", " ")) from None
+            warnings.simplefilter("ignore")  # size is checked by MAX_PIXELS; broken metadata does not matter
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                yield image
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - OSError, SyntaxError, struct.error, zlib.error, IndexError …
+        text = " ".join(str(error).split()) or type(error).__name__
+        reason = "truncated_image" if "truncated" in text.lower() else "unreadable_image"
+        raise BadPictureError(reason, text) from None
 
 
 def _orientation(data: bytes) -> int:
-    with _opened(data) as image:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    """How a picture must be turned, 1 to 8 (EXIF); 1 is upright, also where the file's EXIF cannot be read."""
+    try:
+        with _opened(data) as image:
+            found = int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except BadPictureError:
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
 def _cut_out(pixels: Pixels, window: Box, shorter_side: int) -> Pixels:

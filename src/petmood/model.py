@@ -38,6 +38,8 @@ class EmotionNet(nn.Module):
         self.freeze: Freeze = freeze
         for parameter in self._frozen_parameters():
             parameter.requires_grad_(False)
+        # Lightning keeps the mode in which it finds each module, so that frozen norms must be in theirs from the start.
+        self.train()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, N × classes, of normalised images, float N × 3 × height × width."""

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+
+from petmood.errors import RunError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,13 +30,22 @@ def run_tasks(function: Callable[[T], R], tasks: Sequence[T], *, jobs: int = 0) 
         function: importable by name (it runs in other processes when more than one is used).
         tasks: picklable arguments; large enough (tens of milliseconds) that sending them does not matter.
         jobs: processes; 0 means all cores, 1 means this process alone.
+
+    Raises:
+        RunError: a process was killed, as the operating system does when memory runs out.
     """
     count = min(cores(jobs), len(tasks))
     if count <= 1:
         yield from map(function, tasks)
         return
     pool = joblib.Parallel(n_jobs=count, backend="loky", return_as="generator", pre_dispatch="3*n_jobs", batch_size=1)
-    yield from pool(joblib.delayed(function)(task) for task in tasks)
+    try:
+        yield from pool(joblib.delayed(function)(task) for task in tasks)
+    except TerminatedWorkerError:
+        raise RunError(
+            f"a worker process was killed, one of {count}; this mostly means that the memory ran out.",
+            hint="run the same command with fewer processes (--jobs 1); it goes on where it stopped",
+        ) from None
 
 
 class _Rate(ProgressColumn):

@@ -9,17 +9,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from petmood.media import Pixels
 from petmood.settings import SETTINGS
 
 Fit = Literal["pad", "squash", "crop"]
+#: Values on a scale of 0 to 255 would mean a second scaling; they are refused.
+Mean = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
 
 _ENLARGING: Mapping[str, int] = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
@@ -28,11 +32,11 @@ _ENLARGING: Mapping[str, int] = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.IN
 class Preprocessing:
     """How a crop becomes a network's input."""
 
-    image_size: int
+    image_size: Annotated[int, Field(gt=0)]
     """Pixels of the square that the network sees."""
-    mean: tuple[float, float, float]
+    mean: tuple[Mean, Mean, Mean]
     """Mean of red, green, blue that the backbone was trained with, on a scale of 0 to 1."""
-    std: tuple[float, float, float]
+    std: tuple[Deviation, Deviation, Deviation]
     """Standard deviation of red, green, blue, on a scale of 0 to 1."""
     interpolation: Literal["bilinear", "bicubic"]
     """Used where a crop is enlarged; shrinking always averages areas."""

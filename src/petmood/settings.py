@@ -50,7 +50,9 @@ def problems(error: pydantic.ValidationError) -> str:
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"]).replace("_", "-")
         kind, message = item["type"], item["msg"]
-        if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
+        if kind == "value_error":  # our own words
+            clauses.append(message.removeprefix("Value error, "))
+        elif kind in {"unexpected_keyword_argument", "extra_forbidden"}:
             clauses.append(f"unknown setting {key!r}")
         else:
             clauses.append(f"{key} {item['input']!r} is not allowed: {message[0].lower()}{message[1:]}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ class Workspace:
         mark = root / "petmood.json"
         if root.is_dir() and mark.exists():
             return cls.open(root)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and (not root.is_dir() or any(not _is_litter(path) for path in root.iterdir())):
             raise UserError(
                 f"work folder {root} holds something else than a petmood workspace.",
                 hint="give a new folder, or one that `petmood index` made",
@@ -103,9 +104,10 @@ class Workspace:
         return bool(self.mark(stage).get("made_from") == made_from)
 
     def begin(self, stage: Stage) -> None:
-        """Take back the marks of ``stage`` and of all later ones: their results are about to be outdated."""
+        """Take back the marks of ``stage`` and of all later ones. Call it when the first result is about to change."""
         for later in reversed(ORDER[ORDER.index(stage) :]):
             (self.root / f"{later}.json").unlink(missing_ok=True)
+        sweep(self.root)
 
     def finish(self, stage: Stage, *, made_from: str, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
         """Leave the mark that ``stage`` is complete. Call it last."""
@@ -121,7 +123,11 @@ class Workspace:
 
     def read_frames(self) -> pl.DataFrame:
         """All good frames (``FRAME_SCHEMA``), in the order of the index."""
-        return pl.read_parquet(self.frames)
+        return read_table(self.frames)
+
+    def read_rejects(self) -> pl.DataFrame:
+        """All refused rows (``REJECT_SCHEMA``)."""
+        return read_table(self.rejects)
 
 
 def versions() -> dict[str, str]:
@@ -135,6 +141,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that takes its place when the block ends, and vanishes if the block fails.
 
     The content is flushed to the disk before the rename, so that a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: what the disk refused, with the path, also where polars hides it in an error of its own.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -142,8 +151,32 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        number = _error_number(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), getattr(error, "filename", None) or str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _error_number(error: Exception) -> int | None:
+    """The operating system's number of an error, which polars gives in words alone."""
+    number: int | None = getattr(error, "errno", None)
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return number or (int(told[1]) if told else None)
+
+
+def _is_litter(path: Path) -> bool:
+    """Whether a file is what `replacing` leaves when its process is killed."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder. No other process may be writing there."""
+    for path in folder.iterdir():
+        if _is_litter(path):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -167,6 +200,23 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: an object is expected.", hint="delete it and run the command again")
     return content
+
+
+def read_table(*paths: Path) -> pl.DataFrame:
+    """Rows of one or more Parquet files, one below the other. Names are taken as they are, brackets too.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    try:
+        return pl.concat([pl.read_parquet(path, glob=False) for path in paths])
+    except FileNotFoundError as error:
+        named = error.filename or ", ".join(map(str, paths[:1]))
+        raise UserError(f"{named} is missing.", hint="run the command that makes it again") from None
+    except pl.exceptions.PolarsError as error:
+        shown = ", ".join(map(str, paths[:2])) + (" …" if len(paths) > 2 else "")
+        problem = str(error).splitlines()[0]
+        raise UserError(f"{shown} is damaged: {problem}.", hint="run the command that makes it with --force") from None
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:

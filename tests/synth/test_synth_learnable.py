@@ -141,7 +141,17 @@ def _train(network: nn.Module, pictures: torch.Tensor, emotions: torch.Tensor, e
             schedule.step()
 
 
+@pytest.fixture
+def one_thread():
+    """Two threads that wait for each other take far longer than one where other work shares the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_tiny_network_learns_the_emotion_from_the_body(table):
     torch.manual_seed(0)
     emotions = torch.from_numpy(table.emotion[table.crop_clip])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
     """Run one command and return its exit code; expected errors are told on standard error in one paragraph."""
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except cyclopts.CycloptsError as error:
@@ -62,9 +64,15 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("stopped; what was finished is kept.\nhint: the same command goes on from there", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone (`petmood … | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         _trace(debug=debug)
         return _fail(_disk(error), 1)
+    except Exception as error:  # noqa: BLE001 - the last door: whatever else comes is a mistake of ours
+        _trace(debug=debug)
+        return _fail(_mistake(error), 1)
     return 0
 
 
@@ -85,6 +93,15 @@ def _disk(error: OSError) -> str:
     }
     hint = hints.get(error.errno or 0, "run with --debug for the details")
     return f"{error.strerror or error}{where}.\nhint: {hint}"
+
+
+def _mistake(error: Exception) -> str:
+    """An error that nobody foresaw."""
+    text = " ".join(str(error).split())
+    return (
+        f"internal error {type(error).__name__}: {text[:300]}. This is a mistake in petmood, not in your data or command."
+        "\nhint: run it again with --debug and report what it prints"
+    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -31,12 +31,12 @@ def demo(
     """
     started = time.monotonic()
     _make_room(out, force=force)
-    from petmood.cli.recipes import recipe_settings
     from petmood.data.curate import curate
     from petmood.data.index import index
     from petmood.data.pack import pack
     from petmood.data.split import split
     from petmood.evaluate import evaluate
+    from petmood.recipes import recipe_settings
     from petmood.report import summary_lines, write_report
     from petmood.synth import SynthSettings, synth
     from petmood.train import train
@@ -53,8 +53,8 @@ def demo(
     report = write_report(run)
     for line in summary_lines(evaluation, "en"):
         print(line)
-    clips = evaluation.clips
-    print(f"macro-F1 of clips: model {clips.macro_f1:.3f}, always the majority {clips.baseline.macro_f1:.3f}")
+    scores = evaluation.clips
+    print(f"macro-F1 of clips: model {scores.macro_f1:.3f}, always the majority {scores.baseline.macro_f1:.3f}")
     print(f"{time.monotonic() - started:.0f} s in all; report: {report}")
 
 

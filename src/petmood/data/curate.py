@@ -47,7 +47,7 @@ def curate(
     frames = workspace.read_frames()
     keep = choose(frames, settings.per_clip)
     # What `pack` refused belongs to the choice that it packed.
-    write_table(pl.read_parquet(workspace.rejects).filter(pl.col("stage") != "pack"), workspace.rejects)
+    write_table(workspace.read_rejects().filter(pl.col("stage") != "pack"), workspace.rejects)
     write_table(frames.with_columns(keep=keep, weight=pl.lit(1.0, pl.Float32)), workspace.frames)
     counts = {"frames": len(frames), "chosen": int(keep.sum()), "clips": frames["clip"].n_unique()}
     workspace.finish("curate", made_from=made_from, settings=to_plain(settings), counts=counts)

@@ -67,8 +67,12 @@ def index(
     made_from = fingerprint("index", _RULES, opened.fingerprint, str(source.resolve()), settings)
     if not force and workspace.is_current("index", made_from):
         return StageSummary(stage="index", skipped=True, counts=workspace.mark("index")["counts"])
-    workspace.begin("index")
-    pieces = _read_all(workspace, opened, settings, merges, made_from, jobs=jobs, quiet=quiet)
+    pieces = workspace.root / f".index-{made_from}"
+    for other in workspace.root.glob(".index-*"):
+        if force or other != pieces:
+            shutil.rmtree(other)
+    pieces.mkdir(exist_ok=True)
+    _read_all(pieces, opened, settings, merges, jobs=jobs, quiet=quiet)
     counts = _write(workspace, pieces)
     _write_picture(workspace, counts)
     workspace.finish(
@@ -82,21 +86,9 @@ def index(
 
 
 def _read_all(
-    workspace: Workspace,
-    source: Source,
-    settings: IndexSettings,
-    merges: Mapping[str, str],
-    made_from: str,
-    *,
-    jobs: int,
-    quiet: bool,
-) -> Path:
+    pieces: Path, source: Source, settings: IndexSettings, merges: Mapping[str, str], *, jobs: int, quiet: bool
+) -> None:
     """Judge every task's rows into a folder of pieces; pieces that an earlier, killed run left are not made again."""
-    pieces = workspace.root / f".index-{made_from}"
-    for other in workspace.root.glob(".index-*"):
-        if other != pieces:
-            shutil.rmtree(other)
-    pieces.mkdir(exist_ok=True)
     work = [
         Reading(
             task=task,
@@ -116,26 +108,26 @@ def _read_all(
         advance(total - sum(item.task.size for item in missing))
         for _ in followed(run_tasks(read_piece, missing, jobs=jobs), advance, int):
             pass
-    return pieces
 
 
 def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:
     """Join the pieces into the workspace's tables; returns the counts.
 
     Raises:
-        RunError: not one frame is good.
+        RunError: not one frame is good; the workspace stays as it was.
     """
-    frames = pl.scan_parquet(pieces / "*.frames")
-    rejects = pl.scan_parquet(pieces / "*.rejects")
-    with replacing(workspace.rejects) as temporary:
-        rejects.sink_parquet(temporary)
+    frames, rejects = _joined(pieces, "frames"), _joined(pieces, "rejects")
     counts = _count(frames, rejects)
     if not counts["kept"]:
-        reasons = ", ".join(f"{reason} {number:,}" for reason, number in counts["refused"].items())
+        told = _examples(rejects)
+        shutil.rmtree(pieces)
         raise RunError(
-            f"index kept none of {counts['found']:,} rows; refused: {reasons or 'nothing was found'}.",
-            hint=f"look at {workspace.rejects} (column `detail`); `petmood index --help` lists the choices",
+            f"index kept none of {counts['found']:,} rows; refused: {told}.",
+            hint="the reasons tell what to change; `petmood index --help` lists the choices",
         )
+    workspace.begin("index")
+    with replacing(workspace.rejects) as temporary:
+        rejects.sink_parquet(temporary)
     with replacing(workspace.frames) as temporary:
         frames.sink_parquet(temporary)
     bbox = pl.concat_str("y", "x", "height", "width", separator=",")
@@ -145,6 +137,18 @@ def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:
             temporary
         )
     return counts
+
+
+def _joined(pieces: Path, kind: str) -> pl.LazyFrame:
+    """All pieces of one kind, in the order of the tasks. Listed by hand: a glob would trip over brackets in a path."""
+    return pl.scan_parquet(sorted(path for path in pieces.iterdir() if path.suffix == f".{kind}"), glob=False)
+
+
+def _examples(rejects: pl.LazyFrame) -> str:
+    """Each reason with its count and one example."""
+    first = rejects.group_by("reason").agg(pl.len(), pl.col("path", "detail").first()).collect()
+    found = {reason: f"{reason} {number:,} (such as {path}: {detail})" for reason, number, path, detail in first.rows()}
+    return "; ".join(found[reason] for reason in REASONS if reason in found) or "nothing was found"
 
 
 def _count(frames: pl.LazyFrame, rejects: pl.LazyFrame) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from petmood.media import BadPictureError, Crop, Pixels, cut, encode
 from petmood.parallel import followed, progress, run_tasks
 from petmood.records import REASONS, REJECT_SCHEMA, Box, CropGeometry, StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import Workspace, write_table
+from petmood.workspace import Workspace, read_table, sweep, write_table
 
 #: Crops a tar part: about 10 MB, one task. Fixed, so that the parts do not depend on the machine.
 CROPS_A_PART = 512
 #: Part of what crops are made from: raise it when the way of cutting changes.
 _WAY = 1
+#: In a folder of crops until `pack` has left its mark; holds what they are made from.
+_UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -77,18 +79,16 @@ def pack(
     made_from = fingerprint("pack", _WAY, workspace.require("curate")["made_from"], settings)
     if not force and workspace.is_current("pack", made_from):
         return StageSummary(stage="pack", skipped=True, counts=workspace.mark("pack")["counts"])
-    workspace.begin("pack")
     frames = _chosen_again(workspace)
-    building = workspace.root / f".pack-{made_from}"
-    for other in workspace.root.glob(".pack-*"):
-        if force or other != building:
-            shutil.rmtree(other)
-    building.mkdir(exist_ok=True)
+    building = _building(workspace, made_from, force=force)
     geometry = CropGeometry(margin=settings.margin, shorter_side=settings.shorter_side, quality=settings.quality)
     parts = _parts(frames.filter("keep"), geometry, building)
     _make(parts, jobs=jobs, quiet=quiet)
     counts = _finish(workspace, frames, parts, building)
     workspace.finish("pack", made_from=made_from, settings=to_plain(settings), counts=counts)
+    for leftover in [*workspace.crops.glob("*.crops"), *workspace.crops.glob("*.rejects")]:
+        leftover.unlink()
+    (workspace.crops / _UNFINISHED).unlink()
     return StageSummary(stage="pack", skipped=False, counts=counts, lines=tuple(_lines(counts)))
 
 
@@ -110,8 +110,23 @@ def sharpness(grey: Pixels) -> float:
 def _chosen_again(workspace: Workspace) -> pl.DataFrame:
     """All frames, with ``keep`` as `curate` left it: frames that an earlier packing refused are tried again."""
     frames = workspace.read_frames()
-    earlier = pl.read_parquet(workspace.rejects).filter(pl.col("stage") == "pack")["frame_id"]
+    earlier = workspace.read_rejects().filter(pl.col("stage") == "pack")["frame_id"]
     return frames.with_columns(keep=pl.col("keep") | pl.col("frame_id").is_in(earlier.implode()))
+
+
+def _building(workspace: Workspace, made_from: str, *, force: bool) -> Path:
+    """The folder in which the crops grow; a killed run's is taken up again, one for other settings is removed."""
+    building = workspace.root / f".pack-{made_from}"
+    for other in workspace.root.glob(".pack-*"):
+        if force or other != building:
+            shutil.rmtree(other)
+    moved = workspace.crops / _UNFINISHED
+    if not force and not building.exists() and moved.is_file() and moved.read_text() == made_from:
+        workspace.crops.replace(building)  # killed between the last rename and the mark
+    building.mkdir(exist_ok=True)
+    sweep(building)
+    (building / _UNFINISHED).write_text(made_from)
+    return building
 
 
 def _parts(chosen: pl.DataFrame, geometry: CropGeometry, folder: Path) -> list[_Part]:
@@ -188,10 +203,10 @@ def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], buil
     """Join the parts' tables, put everything in its place, and return the counts.
 
     Raises:
-        RunError: no crop could be made.
+        RunError: no crop could be made; the workspace stays as it was.
     """
-    crops = pl.read_parquet([part.crops for part in parts])
-    refused = pl.read_parquet([part.rejects for part in parts])
+    crops = read_table(*(part.crops for part in parts))
+    refused = read_table(*(part.rejects for part in parts))
     reasons = dict(refused.group_by("reason").len().iter_rows())
     counts = {
         "crops": len(crops),
@@ -199,16 +214,18 @@ def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], buil
         "damaged": int(crops["damaged"].sum()),
         "refused": {reason: reasons[reason] for reason in REASONS if reason in reasons},
     }
-    rejects = pl.concat([pl.read_parquet(workspace.rejects).filter(pl.col("stage") != "pack"), refused])
-    write_table(rejects, workspace.rejects)
     if crops.is_empty():
-        hint = f"look at {workspace.rejects}; if the pictures moved, run `petmood index` again"
-        raise RunError(f"pack could use none of {len(refused):,} pictures: {counts['refused']}.", hint=hint)
+        shutil.rmtree(building)
+        first = refused.row(0, named=True)
+        raise RunError(
+            f"pack could use none of {len(refused):,} pictures, such as {first['path']}: "
+            f"{first['reason']} ({first['detail']}).",
+            hint="if the pictures moved, run `petmood index` on where they are now",
+        )
+    workspace.begin("pack")
+    write_table(pl.concat([workspace.read_rejects().filter(pl.col("stage") != "pack"), refused]), workspace.rejects)
     write_table(frames.with_columns(keep=pl.col("frame_id").is_in(crops["frame_id"].implode())), workspace.frames)
     write_table(crops, building / "crops.parquet")
-    for part in parts:
-        part.crops.unlink()
-        part.rejects.unlink()
     if workspace.crops.exists():
         shutil.rmtree(workspace.crops)
     building.replace(workspace.crops)

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, judge
-from petmood.media import BadPictureError, probe
+from petmood.media import BadPictureError, inspect
 from petmood.sources.rows import Task
 from petmood.workspace import write_table
 
@@ -59,14 +59,11 @@ def check_pictures(frames: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _picture_problem(path: str, width: int | None, height: int | None) -> tuple[str, str] | None:
     """Reason and detail if a picture file is empty, no picture, cut short, or of another size than the label says."""
     try:
-        data = Path(path).read_bytes()
-        info = probe(data)
-    except OSError as error:
+        inspect(Path(path).read_bytes(), expected=None if width is None or height is None else (width, height))
+    except FileNotFoundError as error:
         return "no_image", str(error.strerror)
+    except OSError as error:
+        return "unreadable_image", str(error.strerror)
     except BadPictureError as error:
         return error.reason, error.detail
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:]:
-        return "truncated_image", "the file has no end mark"
-    if None not in (width, height) and (width, height) != (info.width, info.height):
-        return "size_differs", f"label {width} × {height}, picture {info.width} × {info.height}"
     return None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from sklearn.model_selection import StratifiedGroupKFold
 
 from petmood.errors import RunError, UserError
+from petmood.labels import classes_of
 from petmood.records import StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.workspace import Workspace, write_table
@@ -36,6 +40,12 @@ class SplitSettings:
     """Another seed, another split."""
     allow_leak: bool = False
     """Go on although clips or groups stand on two sides; every later report names it."""
+
+    @model_validator(mode="after")
+    def _leaves_some_for_training(self) -> Self:
+        if self.val + self.test > 0.9:
+            raise ValueError(f"val {self.val:g} and test {self.test:g} leave less than a tenth for training")
+        return self
 
 
 def split(
@@ -108,8 +118,9 @@ def by_group(clips: pl.DataFrame, settings: SplitSettings) -> pl.Series:
 
 
 def _one_fold(clips: pl.DataFrame, share: float, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Positions of about ``share`` of the clips, by whole groups."""
-    folds = max(2, round(1 / share))
+    """Positions of about ``share`` of the clips, by whole groups: some folds out of ten or fewer (more if small)."""
+    fraction = Fraction(share).limit_denominator(max(10, math.ceil(1 / share)))
+    taken, folds = fraction.as_integer_ratio()
     groups = clips["group"].n_unique()
     if groups < folds:
         raise UserError(
@@ -122,10 +133,11 @@ def _one_fold(clips: pl.DataFrame, share: float, seed: int) -> np.ndarray[Any, n
         warnings.simplefilter("ignore", UserWarning)
         kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         try:
-            _, fold = next(iter(kfold.split(np.zeros(len(clips)), strata, clips["group"].to_numpy())))
+            divided = kfold.split(np.zeros(len(clips)), strata, clips["group"].to_numpy())
+            fold = np.concatenate([positions for _, positions in itertools.islice(divided, taken)])
         except ValueError as error:
             raise UserError(f"split is not possible: {error}", hint="use fewer, larger shares or more clips") from None
-    return np.asarray(fold, np.int64)
+    return np.sort(fold)
 
 
 def _official(clips: pl.DataFrame) -> pl.Series:
@@ -140,8 +152,9 @@ def _official(clips: pl.DataFrame) -> pl.Series:
             f"official split is unknown for {unknown:,} of {len(clips):,} clips.",
             hint="the source needs Training and Validation folders; else leave out --split official",
         )
-    if "val" not in clips["official"].to_list():
-        raise UserError("official split has no validation clips.", hint="leave out --split official")
+    missing = {"train", "val"}.difference(clips["official"])
+    if missing:
+        raise UserError(f"official split has no {min(missing)} clips.", hint="leave out --split official")
     return clips["official"].alias("split")
 
 
@@ -189,7 +202,7 @@ def _lines(counts: dict[str, Any], clips: pl.DataFrame) -> list[str]:
     else:
         lines.append("audit: no clip and no group stands on two sides")
     table = clips.group_by("emotion", "split").len()
-    for emotion in sorted(set(clips["emotion"])):
+    for emotion in classes_of(clips["emotion"]):
         rows = dict(table.filter(pl.col("emotion") == emotion).select("split", "len").iter_rows())
         lines.append(f"  {emotion:<12}" + "".join(f"{side} {rows.get(side, 0):>6,}  " for side in counts["clips"]))
     return lines
