@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from petmood.crops import CropStore
 from petmood.errors import UserError
 from petmood.media import encode
 from petmood.metrics import Evaluation
+from petmood.records import REASONS
 from petmood.workspace import Workspace, read_json
 
 #: Pixels of a thumbnail's longer side.
@@ -51,8 +53,10 @@ class Data:
     """Rows of the source."""
     kept: int
     """Frames that were good."""
+    crops: int
+    """Chosen frames whose picture could be used."""
     refused: Mapping[str, int]
-    """Reason word → rows."""
+    """Reason word → rows, by labels or, when the chosen frames were packed, by pictures."""
     classes: tuple[ClassCount, ...]
     split_clips: Mapping[str, int]
     """train, val, test → clips."""
@@ -143,13 +147,16 @@ def _predictions(run: Path) -> pl.DataFrame:
 
 def _data(workspace: Workspace) -> Data:
     counts = workspace.require("index")["counts"]
+    packed = workspace.require("pack")["counts"]
     split = workspace.require("split")["counts"]
+    refused = Counter(counts.get("refused", {})) + Counter(packed.get("refused", {}))
     emotions = counts.get("emotions", {})
     kept = counts.get("kept", 0)
     return Data(
         found=counts.get("found", kept),
         kept=kept,
-        refused=counts.get("refused", {}),
+        crops=packed["crops"],
+        refused={reason: refused[reason] for reason in REASONS if refused[reason]},
         classes=tuple(ClassCount(name=name, **emotions[name]) for name in counts["classes"] if name in emotions),
         split_clips=split.get("clips", {}),
         split_groups=split.get("groups", {}),

@@ -121,7 +121,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "metrics.csv가 없어 곡선을 그릴 수 없습니다.",
     ),
     "refused_head": ("What was refused", "제외된 것"),
-    "refused_note": ("{found} rows found, {kept} frames kept.", "{found}행 중 {kept}프레임을 사용했습니다."),
+    "refused_note": (
+        "{found} rows found, {kept} good frames by their labels, {crops} of them chosen and packed.",
+        "{found}행 중 라벨이 올바른 프레임은 {kept}개이고, 그중 {crops}개를 골라 사용했습니다.",
+    ),
     "reason": ("Reason", "이유"),
     "nothing_refused": ("Nothing was refused.", "제외된 것이 없습니다."),
     "imbalance_head": ("Class imbalance", "감정 불균형"),
