@@ -82,7 +82,9 @@ def test_it_comes_back_as_it_was(folder, workspace):
 )
 def test_other_preprocessing_than_in_training_is_noticed(folder, change):
     edit(folder, preprocessing=change)
-    with pytest.raises(UserError, match=r"answers its test picture differently than when it was saved|mean.* not allowed"):
+    with pytest.raises(
+        UserError, match=r"answers its test picture differently than when it was saved|mean.* not allowed"
+    ):
         load_bundle(folder)
 
 

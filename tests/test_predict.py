@@ -6,6 +6,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from fixtures.workspaces import make_workspace
 from petmood.bundle import Bundle, load_bundle, save_bundle
@@ -16,9 +17,12 @@ from petmood.errors import UserError
 from petmood.loading import load_samples
 from petmood.media import cut, encode
 from petmood.predict import Predictor
-from petmood.records import Box
 from petmood.recipes import TrainSettings
+from petmood.records import Box
 from petmood.train import train
+
+# OpenMP threads wait by spinning: beside other processes on few cores these small steps would take 20 times as long.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

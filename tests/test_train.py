@@ -19,6 +19,7 @@ from petmood.cli import run as command
 from petmood.cli.train import train as train_app
 from petmood.errors import RunError, UserError
 from petmood.labels import fingerprint
+from petmood.loading import CropBatches
 from petmood.model import EmotionNet
 from petmood.recipes import TrainSettings, load_recipe, recipe_names, recipe_settings
 from petmood.train import read_config, train
@@ -37,6 +38,9 @@ QUICK = TrainSettings(
     learning_rate=4e-3,
     device="cpu",
 )
+
+# OpenMP threads wait by spinning: beside other processes on few cores these small steps would take 20 times as long.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,23 @@ def test_a_resumed_training_comes_to_the_same_weights(workspace, tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_the_loader_is_told_every_epoch(workspace, monkeypatch):
+    asked = []
+    original = CropBatches.order
+
+    def order(loader, epoch):
+        if loader.augmentation is not None:
+            asked.append(epoch)
+        return original(loader, epoch)
+
+    monkeypatch.setattr(CropBatches, "order", order)
+    settings = replace(QUICK, epochs=3, limit=16)
+    with interrupted_in_epoch(2), pytest.raises(KeyboardInterrupt):
+        train(workspace, "epochs", replace(settings, batch_size=8), quiet=True)
+    train(workspace, "epochs", settings, resume=True, quiet=True)
+    assert asked == [0, 1, 2, 2]
+
+
 class interrupted_in_epoch:  # noqa: N801 - reads as a verb in a with statement
     """Ctrl-C in the middle of an epoch (from 0), as the terminal sends it."""
 
@@ -161,7 +182,9 @@ def test_resuming_what_is_not_there_names_the_runs(workspace, learnt):
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(workspace, monkeypatch):
-    monkeypatch.setattr(EmotionNet, "forward", lambda net, images: net.classifier.weight.sum() * float("nan") * images.mean((2, 3)))
+    monkeypatch.setattr(
+        EmotionNet, "forward", lambda net, images: net.classifier.weight.sum() * float("nan") * images.mean((2, 3))
+    )
     with pytest.raises(RunError, match=r"training loss nan in epoch 1 is no finite number") as caught:
         train(workspace, "diverged", QUICK, quiet=True)
     assert "--learning-rate 0.0008" in caught.value.hint
@@ -247,7 +270,9 @@ def test_biases_and_norms_are_not_pulled_to_zero():
 
 
 def test_precision_of_each_device(monkeypatch):
-    assert choose_precision("auto", "cpu") == choose_precision("32", "cpu") == choose_precision("32", "cuda") == "32-true"
+    assert (
+        choose_precision("auto", "cpu") == choose_precision("32", "cpu") == choose_precision("32", "cuda") == "32-true"
+    )
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
     assert choose_precision("auto", "cuda") == "bf16-mixed"
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: False)
@@ -285,7 +310,9 @@ def parsed(*words):
 
 def test_an_option_that_was_given_beats_the_recipe_even_at_its_default_value():
     assert parsed("work", "--recipe", "notes") == recipe_settings("notes")
-    given = parsed("work", "--recipe", "notes", "--model", "resnet18", "--label-smoothing", "0.1", "--no-horizontal-flip")
+    given = parsed(
+        "work", "--recipe", "notes", "--model", "resnet18", "--label-smoothing", "0.1", "--no-horizontal-flip"
+    )
     assert given == replace(recipe_settings("notes"), model="resnet18", label_smoothing=0.1, horizontal_flip=False)
     assert parsed("work", "--epochs", "3") == TrainSettings(epochs=3)
 

@@ -160,9 +160,7 @@ def reference(tensors, images):
         if f"{block}_expand_conv.weight" in tensors:
             value = functional.relu6(norm(convolve(value, f"{block}_expand_conv"), f"{block}_bn0"))
         depth = convolve(value, f"{block}_depthwise_conv", stride, groups=value.shape[1])
-        value = norm(
-            convolve(functional.relu6(norm(depth, f"{block}_bn1")), f"{block}_project_conv"), f"{block}_bn2"
-        )
+        value = norm(convolve(functional.relu6(norm(depth, f"{block}_bn1")), f"{block}_project_conv"), f"{block}_bn2")
         if value.shape == start.shape:
             value = value + start
     value = functional.relu6(norm(convolve(value, "_conv_head"), "_bn1")).mean(dim=(2, 3))

@@ -1,8 +1,8 @@
 """The only door to pixels: what a picture file is, and one animal cut out of it.
 
 Plain JPEGs take a fast way: only the rows down to the box's lower edge are decoded, at the smallest of the scales 1,
-1/2, 1/4 and 1/8 that still gives the crop its size. Everything else (PNG, WebP, CMYK, EXIF rotation, 16 bit …) goes through
-Pillow. Both ways give the same crop up to rounding.
+1/2, 1/4 and 1/8 that still gives the crop its size. Everything else (PNG, WebP, CMYK, EXIF rotation, 16 bit …) goes
+through Pillow. Both ways give the same crop up to rounding.
 """
 
 from __future__ import annotations

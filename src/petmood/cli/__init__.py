@@ -57,23 +57,33 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except cyclopts.CycloptsError as error:
-        return _fail(_usage(error), USAGE)
-    except PetmoodError as error:
-        _trace(debug=debug)
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("stopped; what was finished is kept.\nhint: the same command goes on from there", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone (`petmood … | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        _trace(debug=debug)
-        return _fail(_disk(error), 1)
-    except Exception as error:  # noqa: BLE001 - the last door: whatever else comes is a mistake of ours
-        _trace(debug=debug)
-        return _fail(_mistake(error), 1)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: nothing may pass it as a traceback
+        if debug:
+            traceback.print_exc()
+        message, code = _explained(error)
+        print(f"petmood: {message}", file=sys.stderr)
+        return code
     return 0
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """One paragraph and the exit code for anything that ends a command."""
+    match error:
+        case cyclopts.CycloptsError():
+            return _usage(error), USAGE
+        case PetmoodError():
+            return str(error), error.exit_code
+        case KeyboardInterrupt():
+            return "stopped; what was finished is kept.\nhint: the same command goes on from there", INTERRUPTED
+        case OSError():
+            return _disk(error), 1
+        case MemoryError():
+            return "the memory ran out.\nhint: run the same command with fewer processes (--jobs 1)", 1
+        case _:
+            return _mistake(error), 1
 
 
 def _usage(error: cyclopts.CycloptsError) -> str:
@@ -95,20 +105,10 @@ def _disk(error: OSError) -> str:
     return f"{error.strerror or error}{where}.\nhint: {hint}"
 
 
-def _mistake(error: Exception) -> str:
+def _mistake(error: BaseException) -> str:
     """An error that nobody foresaw."""
     text = " ".join(str(error).split())
     return (
-        f"internal error {type(error).__name__}: {text[:300]}. This is a mistake in petmood, not in your data or command."
+        f"internal error {type(error).__name__}: {text[:300]}. This is a mistake in petmood, not in your data."
         "\nhint: run it again with --debug and report what it prints"
     )
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"petmood: {message}", file=sys.stderr)
-    return code
-
-
-def _trace(*, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()

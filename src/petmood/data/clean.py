@@ -81,8 +81,10 @@ def judge(
             pl.when(duplicate).then(pl.lit("duplicate_label")), "refused", _first_reason(label, box, species)
         )
     ).collect()
-    good = pl.col("reason").is_null()
-    return _frames(judged.lazy().filter(good)), _rejects(judged.lazy().filter(~good), text)
+    good = judged["reason"].is_null()
+    # The rows as they were given, so that a reject shows the box before any clipping.
+    refused = rows.filter(~good).with_columns(judged.filter(~good)["reason"], given=_told_box())
+    return _frames(judged.lazy().filter(good)), _rejects(refused.lazy(), text)
 
 
 def _first_reason(label: LabelSource, box: BoxRule, species: SpeciesChoice) -> pl.Expr:
@@ -102,6 +104,14 @@ def _first_reason(label: LabelSource, box: BoxRule, species: SpeciesChoice) -> p
     if species != "both":
         rules.append(("other_species", pl.col("species").ne_missing(pl.lit(species))))
     return pl.coalesce(pl.when(condition).then(pl.lit(reason)) for reason, condition in rules)
+
+
+def _told_box() -> pl.Expr:
+    """The box and the picture's size as the source gives them, for people."""
+    box = [pl.col(name).cast(pl.String).fill_null("?") for name in _BOX]
+    picture = [pl.col(f"image_{side}").cast(pl.String).fill_null("?") for side in ("width", "height")]
+    told = (pl.lit("x,y,width,height "), pl.concat_str(box, separator=","), pl.lit(" in "))
+    return pl.concat_str(*told, pl.concat_str(picture, separator="×"))
 
 
 def _clipped() -> list[pl.Expr]:
@@ -138,20 +148,21 @@ def _frames(good: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _rejects(bad: pl.LazyFrame, text: str) -> pl.DataFrame:
-    box = pl.concat_str([pl.col(name).cast(pl.String).fill_null("?") for name in _BOX], separator=",")
-    picture = pl.concat_str(
-        [pl.col(f"image_{side}").cast(pl.String).fill_null("?") for side in ("width", "height")], separator="×"
-    )
-    about_box = pl.col("reason").is_in(["negative_box", "empty_box", "box_outside_image"])
+    about_box = pl.col("reason").is_in(["no_box", "negative_box", "empty_box", "box_outside_image"])
+    quoted = pl.concat_str(pl.lit("'"), pl.col(text), pl.lit("'"))
     detail = (
-        pl.when(pl.col("detail").is_not_null())
+        pl.when(pl.col("reason") == "duplicate_label", pl.col("refused").is_null())
+        .then(pl.lit("an earlier row has this name"))
+        .when(pl.col("detail").is_not_null())
         .then("detail")
         .when(about_box)
-        .then(pl.concat_str(pl.lit("x,y,width,height "), box, pl.lit(" in "), picture))
+        .then("given")
         .when(pl.col("reason") == "unknown_emotion")
-        .then(pl.concat_str(pl.lit("'"), pl.col(text).fill_null(""), pl.lit("'")))
+        .then(quoted.fill_null("the label names none"))
         .when(pl.col("reason") == "labels_disagree")
         .then(pl.concat_str("emotion_text", pl.lit(" / "), pl.col("owner_text").fill_null("?")))
+        .when(pl.col("reason") == "other_species")
+        .then(pl.col("species").fill_null("not told"))
     )
     named = bad.with_columns(detail=detail, stage=pl.lit("index"))
     return named.select(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()).collect()

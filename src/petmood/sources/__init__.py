@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from petmood.errors import UserError
-from petmood.sources.aihub import open_aihub
+from petmood.sources.aihub import open_aihub, speaks_of_clips
 from petmood.sources.folders import open_folders
 from petmood.sources.rows import Source
 from petmood.sources.table import open_table
@@ -35,10 +35,19 @@ def open_source(path: Path, *, named: Sequence[str] = ()) -> Source:
         raise UserError(f"source {path} is a {path.suffix or 'nameless'} file.", hint=f"give {_KINDS}")
     root = path.resolve()
     tree = scan(root)
-    if tree.labels:
+    if tree.misnamed:
+        raise UserError(
+            f"source {path} holds {len(tree.misnamed):,} names that are not UTF-8, such as {tree.misnamed[0]}.",
+            hint="unpack the zips again with a tool that knows Korean names, or rename with "
+            f"`convmv -r -f cp949 -t utf-8 --notest {path}`",
+        )
+    if tree.labels and (not tree.pictures or speaks_of_clips(tree)):
         return open_aihub(root, tree)
     if tree.pictures or tree.clip_folders:
-        return open_folders(root, scan(root, enter_clips=True), named)
+        entered = scan(root, enter_clips=True)
+        if speaks_of_clips(entered):  # label files beside the pictures of their clip
+            return open_aihub(root, entered)
+        return open_folders(root, entered, named)
     if tree.archives:
         raise UserError(
             f"source {path} holds {len(tree.archives)} zip files and nothing unpacked.",

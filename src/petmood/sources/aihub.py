@@ -15,17 +15,17 @@ import polars as pl
 from petmood.labels import normalise, species_of
 from petmood.settings import fingerprint
 from petmood.sources.rows import Source, raw_rows, split_of
-from petmood.sources.tree import CLIP_NAME, PICTURE_SUFFIXES, Tree
+from petmood.sources.tree import CLIP_NAME, PICTURE_SUFFIXES, Tree, printable
 
 #: Label files a task: some tens of milliseconds of work, so that all cores are busy even on small sets.
 _CLIPS_A_TASK = 256
 
 
 class _Box(msgspec.Struct, gc=False):
-    x: float
-    y: float
-    width: float
-    height: float
+    x: float | None = None
+    y: float | None = None
+    width: float | None = None
+    height: float | None = None
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -54,8 +54,8 @@ class _Inspect(msgspec.Struct):
 class _Metadata(msgspec.Struct):
     species: str | None = None
     location: str | None = None
-    height: int | None = None
-    width: int | None = None
+    height: float | None = None
+    width: float | None = None
     animal: _Animal | None = None
     owner: _Owner | None = None
     inspect: _Inspect | None = None
@@ -67,7 +67,8 @@ class _Label(msgspec.Struct):
     metadata: _Metadata | None = None
 
 
-_decoder = msgspec.json.Decoder(_Label)
+#: Not strict: 6.0 is a frame number too.
+_decoder = msgspec.json.Decoder(_Label, strict=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,17 @@ def open_aihub(root: Path, tree: Tree) -> Source:
     return Source("aihub", "clips", tasks, fingerprint("aihub", tree.stamps), has_owner_labels=True)
 
 
+def speaks_of_clips(tree: Tree) -> bool:
+    """Whether any JSON file is named like a clip or like a folder of pictures: else it is about something else."""
+    folders = {normalise(os.path.basename(folder)) for folder in tree.clip_folders}
+    stems = (_stem(label) for label in tree.labels)
+    return any(CLIP_NAME.fullmatch(stem) or stem in folders for stem in stems)
+
+
+def _stem(label: str) -> str:
+    return normalise(os.path.basename(label))[: -len(".json")]
+
+
 def pair(labels: Sequence[str], folders: Sequence[str]) -> list[ClipFiles]:
     """Match label files and clip folders by stem (label name without its last ``.json`` = folder name), in NFC.
 
@@ -123,10 +135,10 @@ def pair(labels: Sequence[str], folders: Sequence[str]) -> list[ClipFiles]:
     duplicates: list[ClipFiles] = []
     used: set[str] = set()
     for label in sorted(labels, key=normalise):
-        clip = normalise(os.path.basename(label))[: -len(".json")]
+        clip = _stem(label)
         # Some users strip `.mp4` from the folders of the manual stream.
         candidates = by_name.get(clip) or by_name.get(clip.removesuffix(".mp4"), [])
-        nearest = _nearest(candidates, label)
+        nearest = _nearest([folder for folder in candidates if folder not in used], label)
         if nearest is not None:
             used.add(nearest)
         entry = ClipFiles(clip, label, nearest, duplicate=clip in found)
@@ -164,20 +176,22 @@ class _Rows:
             if files.label is not None:
                 self._refuse([files.label], files.clip, *problem)
             if files.folder is not None:
-                self._refuse(
-                    [f"{files.folder}/{name}" for name in sorted(pictures)], files.clip, "no_label", problem[1]
-                )
+                paths = [f"{files.folder}/{printable(name)}" for name in sorted(pictures)]
+                self._refuse(paths, files.clip, "no_label", problem[1])
             return
         names = [f"frame_{item.frame_number}_timestamp_{item.timestamp}.jpg" for item in label.annotations]
+        times = [item.timestamp for item in label.annotations]
+        if float in set(map(type, times)):  # 200.0 in the label, mostly 200 in the file's name
+            names = [name if name in pictures else name.replace(".0.jpg", ".jpg") for name in names]
         present = [name in pictures for name in names]
         self._clips.append(_clip_values(files, label, self._root))
         self._counts.append(len(names))
         self._names += names
         self._present += present
-        self._times += [item.timestamp for item in label.annotations]
+        self._times += times
         self._boxes += [item.bounding_box for item in label.annotations]
         if sum(present) < len(pictures):
-            unlisted = [f"{files.folder}/{name}" for name in sorted(pictures.difference(names))]
+            unlisted = [f"{files.folder}/{printable(name)}" for name in sorted(pictures.difference(names))]
             self._refuse(unlisted, files.clip, "no_label", "not listed in the label file")
 
     def table(self) -> pl.DataFrame:
@@ -220,6 +234,7 @@ class _Rows:
 
 _CLIP_COLUMNS: dict[str, pl.DataType] = {
     "clip": pl.String(),
+    "label": pl.String(),
     "folder": pl.String(),
     "group": pl.String(),
     "species": pl.String(),
@@ -227,15 +242,21 @@ _CLIP_COLUMNS: dict[str, pl.DataType] = {
     "owner_text": pl.String(),
     "action": pl.String(),
     "situation": pl.String(),
-    "image_width": pl.Int32(),
-    "image_height": pl.Int32(),
+    "image_width": pl.Float64(),
+    "image_height": pl.Float64(),
     "official_split": pl.String(),
 }
 
 _DERIVED = (
     pl.concat_str(pl.col("clip"), pl.lit("/"), pl.col("name").str.strip_suffix(".jpg")).alias("frame_id"),
-    pl.concat_str(pl.col("folder").fill_null(""), pl.lit("/"), pl.col("name")).alias("path"),
+    pl.concat_str(pl.col("folder").fill_null(pl.col("label")), pl.lit("/"), pl.col("name")).alias("path"),
     pl.when(~pl.col("present")).then(pl.lit("no_image")).alias("refused"),
+    pl.when(pl.col("present"))
+    .then(None)
+    .when(pl.col("folder").is_null())
+    .then(pl.lit("no folder of pictures for this label file"))
+    .otherwise(pl.lit("not in the clip's folder"))
+    .alias("detail"),
 )
 
 
@@ -257,9 +278,10 @@ def _read_label(files: ClipFiles) -> tuple[_Label | None, tuple[str, str]]:
     try:
         with open(files.label, "rb") as file:
             data = file.read()
-        return _decoder.decode(data.removeprefix(b"\xef\xbb\xbf")), ("", "")
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        label = _decoder.decode(data.removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return None, ("unreadable_label", str(error) or type(error).__name__)
+    return (label, ("", "")) if label.annotations else (None, ("unreadable_label", "it lists no frames"))
 
 
 def _clip_values(files: ClipFiles, label: _Label, root: str) -> dict[str, object]:
@@ -270,6 +292,7 @@ def _clip_values(files: ClipFiles, label: _Label, root: str) -> dict[str, object
     species = species_of(metadata.species or "") or (parts and parts["species"])
     return {
         "clip": files.clip,
+        "label": files.label,
         "folder": files.folder,
         "group": _group_key(files.clip, label, metadata, species),
         "species": species,

@@ -11,9 +11,8 @@ import polars as pl
 
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS, EMOTIONS_KO, emotion_of, normalise, species_of
-from petmood.media import BadPictureError, probe
 from petmood.settings import fingerprint
-from petmood.sources.rows import Source, raw_rows, split_of
+from petmood.sources.rows import Source, picture_size, raw_rows, split_of
 from petmood.sources.tree import Tree
 
 _PICTURES_A_TASK = 512
@@ -44,7 +43,7 @@ class FolderTask:
         # Photos in a folder of their own below the class are one clip; loose photos are each their own.
         clip = "/".join(relative[:-1]) if 0 <= depth < len(relative) - 2 else "/".join([*relative[:-1], name])
         species = next((found for part in relative[:-1] if (found := species_of(part))), None)
-        width, height, reason, detail = _size(path)
+        width, height, reason, detail = picture_size(path)
         return {
             "frame_id": "/".join(relative),
             "path": path,
@@ -95,15 +94,3 @@ def _class_depth(folders: Sequence[str], words: set[str]) -> int:
         if emotion_of(folders[depth]) or normalise(folders[depth]).lower() in words:
             return depth
     return -1
-
-
-def _size(path: str) -> tuple[int | None, int | None, str | None, str | None]:
-    """Width and height of a picture, or nulls with reason and detail."""
-    try:
-        with open(path, "rb") as file:
-            info = probe(file.read())
-    except OSError as error:
-        return None, None, "no_image", str(error)
-    except BadPictureError as error:
-        return None, None, error.reason, error.detail
-    return info.width, info.height, None, None

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import polars as pl
 
+from petmood.media import BadPictureError, probe
+
 #: One row an annotation or an unlabelled picture, as the source says it. A null ``refused`` lets the rules decide.
 RAW_SCHEMA: Mapping[str, pl.DataType] = {
     "frame_id": pl.String(),
@@ -63,9 +65,31 @@ def raw_rows(columns: pl.DataFrame | Mapping[str, object]) -> pl.DataFrame:
     table = columns if isinstance(columns, pl.DataFrame) else pl.DataFrame(dict(columns))
     given = set(table.columns)
     return table.select(
-        pl.col(name).cast(kind) if name in given else pl.lit(None, dtype=kind).alias(name)
+        _cast(name, kind) if name in given else pl.lit(None, dtype=kind).alias(name)
         for name, kind in RAW_SCHEMA.items()
     )
+
+
+def _cast(name: str, kind: pl.DataType) -> pl.Expr:
+    """A column in its type; numbers beyond all reason are cut to what sums of two of them can hold."""
+    if not kind.is_integer():
+        return pl.col(name).cast(kind)
+    far = 1e9 if kind == pl.Int32 else 1e15
+    return pl.col(name).cast(pl.Float64).clip(-far, far).round().cast(kind, strict=False)
+
+
+def picture_size(path: str) -> tuple[int | None, int | None, str | None, str | None]:
+    """Width and height of a picture file, then reason and detail if it cannot be used (else null)."""
+    try:
+        with open(path, "rb") as file:
+            info = probe(file.read())
+    except (FileNotFoundError, IsADirectoryError, ValueError) as error:  # ValueError: a path with a null byte
+        return None, None, "no_image", getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        return None, None, "unreadable_image", error.strerror
+    except BadPictureError as error:
+        return None, None, error.reason, error.detail
+    return info.width, info.height, None, None
 
 
 def split_of(parts: Sequence[str]) -> str | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from petmood.errors import UserError
-from petmood.media import BadPictureError, probe
+from petmood.labels import emotion_of, normalise, species_of
 from petmood.settings import fingerprint
-from petmood.sources.rows import Source, raw_rows
+from petmood.sources.rows import Source, picture_size, raw_rows, split_of
 
 _ROWS_A_TASK = 2048
 
@@ -55,7 +55,7 @@ class TableTask:
 
     def read(self) -> pl.DataFrame:
         """One raw row a CSV row."""
-        sizes = [_look_at(path, measure=self.measure) for path in self.rows["path"]]
+        sizes = [picture_size(path) if self.measure else _presence(path) for path in self.rows["path"]]
         looked = pl.DataFrame(
             sizes,
             schema={"w": pl.Int32, "h": pl.Int32, "refused": pl.String, "detail": pl.String},
@@ -135,7 +135,7 @@ def _recognise(path: Path, found: list[str]) -> dict[str, str]:
 def _refuse_numbers(path: Path, table: pl.DataFrame) -> None:
     """Numbers made elsewhere have no fixed meaning: mixing two numberings is how the notes' half did not train."""
     texts = table["emotion_text"].drop_nulls().str.strip_chars()
-    if len(texts) and texts.str.contains(r"^\d+$").all():
+    if len(texts) and texts.str.contains(r"^\d+(\.0*)?$").all():
         raise UserError(
             f"table {path} has numbers as labels ({', '.join(sorted(texts.unique())[:6])}), which name no emotion.",
             hint="write the emotions' names (행복/즐거움 or happy …), so that one order numbers them everywhere",
@@ -149,20 +149,20 @@ def _completed(table: pl.DataFrame, base: Path) -> pl.DataFrame:
         order = ("y", "x", "height", "width")
         table = table.with_columns(parts.list.get(i, null_on_oob=True).alias(name) for i, name in enumerate(order))
     table = table.with_columns(
-        pl.col(name).str.strip_chars().cast(pl.Float64, strict=False).round().cast(pl.Int64)
-        for name in _INTEGERS
-        if name in table.columns
+        pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in _INTEGERS if name in table.columns
     )
     table = table.with_columns(path=pl.Series([os.path.join(base, path or "") for path in table["path"]]))
     stem = pl.col("path").str.split("/").list.last().str.replace(r"\.[^.]*$", "")
     folder = pl.col("path").str.split("/").list.get(-2, null_on_oob=True)
     # AI Hub's frames lie in one folder a clip; any other picture is its own clip unless the table says otherwise.
-    guess = pl.when(stem.str.contains(_FRAME_FILE)).then(folder).otherwise(pl.col("path"))
-    absent = {"clip": guess, "timestamp_ms": stem.str.extract(_FRAME_FILE).cast(pl.Int64)}
+    relative = pl.col("path").str.strip_prefix(f"{base}/")
+    guess = pl.when(stem.str.contains(_FRAME_FILE)).then(folder).otherwise(relative)
+    absent = {"clip": guess, "timestamp_ms": stem.str.extract(_FRAME_FILE)}
     table = table.with_columns(value.alias(name) for name, value in absent.items() if name not in table.columns)
-    table = table.with_columns(pl.col("clip").fill_null(pl.col("path")))
+    table = table.with_columns(pl.col("clip").fill_null(relative))
     if "group" not in table.columns:
         table = table.with_columns(group="clip")
+    table = _one_emotion_a_clip(_known_words(table))
     frame = pl.concat_str(pl.col("clip"), pl.lit("/"), stem)
     number = pl.int_range(pl.len()).over(frame)  # two animals in one picture are two rows
     return table.with_columns(
@@ -170,15 +170,40 @@ def _completed(table: pl.DataFrame, base: Path) -> pl.DataFrame:
     ).drop("bbox", strict=False)
 
 
-def _look_at(path: str, *, measure: bool) -> tuple[int | None, int | None, str | None, str | None]:
-    """Width and height of a picture (if asked for), reason and detail if it cannot be used."""
-    if not measure:
-        return (None, None, None, None) if os.path.isfile(path) else (None, None, "no_image", None)
-    try:
-        with open(path, "rb") as file:
-            info = probe(file.read())
-    except OSError as error:
-        return None, None, "no_image", error.strerror
-    except BadPictureError as error:
-        return None, None, error.reason, error.detail
-    return info.width, info.height, None, None
+def _known_words(table: pl.DataFrame) -> pl.DataFrame:
+    """Species and official split in our words, whatever language or case the table has them in."""
+    if "species" in table.columns:
+        table = table.with_columns(_translated(table["species"], species_of))
+    if "official_split" in table.columns:
+        table = table.with_columns(_translated(table["official_split"], lambda word: split_of([word.strip()])))
+    return table
+
+
+def _translated(words: pl.Series, meaning: Callable[[str], str | None]) -> pl.Series:
+    """Each word's meaning; every different word is looked up once."""
+    meanings = {word: meaning(word) for word in words.unique().drop_nulls()}
+    return words.replace_strict(list(meanings), list(meanings.values()), default=None, return_dtype=pl.String)
+
+
+def _one_emotion_a_clip(table: pl.DataFrame) -> pl.DataFrame:
+    """Clips that bear several emotions become one clip an emotion (``clip#fear``); their group keeps them together.
+
+    AI Hub has one emotion a clip, and judging by clips needs it so.
+    """
+    words = [name for name in ("emotion_text", "owner_text") if name in table.columns]
+    meanings = [_translated(table[name], _meaning).fill_null("") for name in words]
+    several = table.with_columns(meant=pl.concat_str(meanings, separator="+"))
+    return several.with_columns(
+        clip=pl.when(pl.col("meant").n_unique().over("clip") > 1)
+        .then(pl.concat_str("clip", pl.lit("#"), "meant"))
+        .otherwise("clip")
+    ).drop("meant")
+
+
+def _meaning(word: str) -> str:
+    return emotion_of(word) or normalise(word)
+
+
+def _presence(path: str) -> tuple[int | None, int | None, str | None, str | None]:
+    """Reason and detail if a picture is not there; its file is not opened."""
+    return (None, None, None, None) if os.path.isfile(path) else (None, None, "no_image", "no such file")

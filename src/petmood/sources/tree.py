@@ -26,12 +26,14 @@ class Tree:
     """Pictures in folders that are not named like a clip."""
     archives: list[str] = dataclasses.field(default_factory=list)
     """Zip files."""
+    misnamed: list[str] = dataclasses.field(default_factory=list)
+    """What has a name that is not UTF-8 (left by unpacking Korean zips), in printable form."""
     stamps: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
     """Path, size and change time of everything above, for telling whether something changed."""
 
 
 def scan(root: Path, *, enter_clips: bool = False) -> Tree:
-    """Walk ``root`` once. Folders that cannot be entered are passed over; hidden ones too.
+    """Walk ``root`` once. Folders that cannot be entered are passed over; hidden ones and workspaces too.
 
     ``enter_clips`` lists the pictures of clip folders as well, which a set with label files does later, in parallel.
     """
@@ -46,9 +48,14 @@ def _visit(folder: str, tree: Tree, *, enter_clips: bool) -> None:
             found = sorted(entries, key=lambda entry: normalise(entry.name))
     except OSError:
         return
+    if any(entry.name == "petmood.json" for entry in found):
+        return
     holds_pictures = False
     for entry in found:
-        if entry.name.startswith((".", "__MACOSX")):
+        if entry.name.startswith((".", "__MACOSX")) or _leads_back(entry, folder):
+            continue
+        if not entry.name.isascii() and printable(entry.name) != entry.name:
+            tree.misnamed.append(printable(entry.path))
             continue
         if entry.is_dir():
             if not enter_clips and CLIP_NAME.fullmatch(normalise(entry.name)):
@@ -60,6 +67,19 @@ def _visit(folder: str, tree: Tree, *, enter_clips: bool) -> None:
         holds_pictures |= _take_file(entry, tree)
     if holds_pictures:
         tree.clip_folders.append(folder)
+
+
+def printable(name: str) -> str:
+    r"""A file name that can be stored as text: bytes that are no UTF-8 become ``\xNN``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _leads_back(entry: os.DirEntry[str], folder: str) -> bool:
+    """Whether an entry is a link to a folder that it stands in: following it would never end."""
+    if not entry.is_symlink():
+        return False
+    target = os.path.realpath(entry.path)
+    return os.path.commonpath([target, os.path.realpath(folder)]) == target
 
 
 def _take_file(entry: os.DirEntry[str], tree: Tree) -> bool:

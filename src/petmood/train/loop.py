@@ -175,6 +175,8 @@ def _lightning_hushed() -> Iterator[None]:
         with warnings.catch_warnings():
             # On purpose: a resumed run writes into the same checkpoint folder.
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
+            # On purpose: frozen batch norms keep their statistics.
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
             # Lightning 2.6 beside a newer torch.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             yield
