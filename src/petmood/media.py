@@ -2,7 +2,7 @@
 
 Plain JPEGs take a fast way: only the rows down to the box's lower edge are decoded, at the smallest of the scales 1,
 1/2, 1/4 and 1/8 that still gives the crop its size. Everything else (PNG, WebP, CMYK, EXIF rotation, 16 bit …) goes
-through Pillow. Both ways give the same crop up to rounding.
+through Pillow. Both ways give the same crop up to rounding: of values, and of edges to half a pixel of the crop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from petmood.records import Box, CropGeometry
 
@@ -31,6 +31,9 @@ _EXIF_ORIENTATION = 0x0112
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 #: A JPEG's end mark stands in this many last bytes, unless something was appended to the file.
 _TAIL = 1024
+#: How libjpeg's warnings begin, after which the whole picture is there; any other complaint has ended the decoding.
+_REPAIRED = ("corrupt jpeg data", "inconsistent progression", "invalid sos parameters")
+_HARMLESS = ("unknown adobe color transform", "warning: unknown jfif revision")
 #: Decoding fewer rows is worth a copy of the file's bytes only if it saves at least this share of them.
 _MIN_ROWS_SAVED = 0.1
 
@@ -194,9 +197,8 @@ def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) ->
     except ValueError as error:
         damaged = _judge_warning(str(error), rows_limited=limited is not data)
     factor = eighths / 8
-    left, top = int(window.x * factor), int(window.y * factor)
-    right = min(width, math.ceil((window.x + window.width) * factor))
-    bottom = min(rows, math.ceil((window.y + window.height) * factor))
+    left, top = round(window.x * factor), round(window.y * factor)
+    right, bottom = round((window.x + window.width) * factor), round((window.y + window.height) * factor)
     region = pixels[top:bottom, left:right]
     return Crop(_resize(region, output_size(window, shorter_side)), damaged=damaged)
 
@@ -210,9 +212,9 @@ def _judge_warning(message: str, *, rows_limited: bool) -> bool:
     text = message.lower()
     if "premature end" in text:
         raise BadPictureError("truncated_image", message)
-    if rows_limited and "extraneous bytes before marker" in text:
-        return False  # the rows that we told the decoder to leave out
-    if "corrupt" in text or "extraneous" in text or "invalid" in text or "inconsistent" in text:
+    if text.startswith(_HARMLESS) or (rows_limited and "extraneous bytes before marker" in text):
+        return False  # the extraneous bytes are the rows that we told the decoder to leave out
+    if text.startswith(_REPAIRED):
         return True
     raise BadPictureError("unreadable_image", message)
 
@@ -272,6 +274,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
                 yield image
     except MemoryError:
         raise
+    except UnidentifiedImageError:
+        raise BadPictureError("unreadable_image", f"none of the formats {', '.join(_FORMATS)}") from None
     except Exception as error:  # noqa: BLE001 - OSError, SyntaxError, struct.error, zlib.error, IndexError …
         text = " ".join(str(error).split()) or type(error).__name__
         reason = "truncated_image" if "truncated" in text.lower() else "unreadable_image"

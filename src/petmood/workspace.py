@@ -152,7 +152,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        number = _error_number(error)
+        number = _error_number(error) or _refusal(temporary)
         if number is None:
             raise
         raise OSError(number, os.strerror(number), getattr(error, "filename", None) or str(path)) from error
@@ -165,6 +165,16 @@ def _error_number(error: Exception) -> int | None:
     number: int | None = getattr(error, "errno", None)
     told = re.search(r"\(os error (\d+)\)", str(error))
     return number or (int(told[1]) if told else None)
+
+
+def _refusal(half_written: Path) -> int | None:
+    """Number of the error with which a disk refuses another MiB, or None: polars may not say why it failed."""
+    try:
+        with half_written.open("ab") as file:
+            file.write(bytes(1 << 20))
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def _is_litter(path: Path) -> bool:

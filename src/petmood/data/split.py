@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
 import warnings
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -118,26 +118,42 @@ def by_group(clips: pl.DataFrame, settings: SplitSettings) -> pl.Series:
 
 
 def _one_fold(clips: pl.DataFrame, share: float, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Positions of about ``share`` of the clips, by whole groups: some folds out of ten or fewer (more if small)."""
-    fraction = Fraction(share).limit_denominator(max(10, math.ceil(1 / share)))
-    taken, folds = fraction.as_integer_ratio()
-    groups = clips["group"].n_unique()
-    if groups < folds:
+    """Positions of about ``share`` of the clips, by whole groups: some of at most ten folds (more if it is small)."""
+    groups, needed = clips["group"].n_unique(), max(2, round(1 / share))
+    if groups < needed:
         raise UserError(
-            f"split has {groups} groups of clips for {folds} folds (a share of {share:.2f}); too few.",
+            f"split has {groups} groups of clips, too few for {needed} folds (a share of {share:.2f}).",
             hint="give larger shares (--val, --test 0), or more animals; never split frames of one animal",
         )
-    strata = clips.select(pl.concat_str("emotion", "species", separator="/"))["emotion"].to_numpy()
+    strata, largest = _strata(clips, needed)
+    taken, folds = _fraction(share, min(groups, largest, max(10, needed)))
     with warnings.catch_warnings():
         # Classes with fewer clips than folds cannot be on all sides; the printed table shows which.
         warnings.simplefilter("ignore", UserWarning)
         kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        try:
-            divided = kfold.split(np.zeros(len(clips)), strata, clips["group"].to_numpy())
-            fold = np.concatenate([positions for _, positions in itertools.islice(divided, taken)])
-        except ValueError as error:
-            raise UserError(f"split is not possible: {error}", hint="use fewer, larger shares or more clips") from None
+        divided = kfold.split(np.zeros(len(clips)), strata.to_numpy(), clips["group"].to_numpy())
+        fold = np.concatenate([positions for _, positions in itertools.islice(divided, taken)])
     return np.sort(fold)
+
+
+def _strata(clips: pl.DataFrame, folds: int) -> tuple[pl.Series, int]:
+    """What is spread evenly, and the clips of its largest value: emotion and species if that has a clip a fold."""
+    both = clips.select(pl.concat_str("emotion", "species", separator="/"))["emotion"]
+    for strata in (both, clips["emotion"]):
+        largest = max(Counter(strata).values())
+        if largest >= folds:
+            return strata, largest
+    return pl.Series(["all"] * len(clips)), len(clips)
+
+
+def _fraction(share: float, folds: int) -> tuple[int, int]:
+    """The nearest fraction of at most so many folds that takes neither none nor all.
+
+    >>> _fraction(0.15, 10), _fraction(0.4, 10), _fraction(0.4, 3), _fraction(0.9, 2)
+    ((1, 7), (2, 5), (1, 3), (1, 2))
+    """
+    nearest = Fraction(share).limit_denominator(folds)
+    return max(Fraction(1, folds), min(nearest, Fraction(folds - 1, folds))).as_integer_ratio()
 
 
 def _official(clips: pl.DataFrame) -> pl.Series:
