@@ -35,6 +35,7 @@ app = cyclopts.App(
     version=petmood.__version__,
     version_flags=["--version"],
     default_parameter=cyclopts.Parameter(negative_iterable=()),
+    suppress_keyboard_interrupt=False,  # ours says what to do next
 )
 for name, summary in COMMANDS.items():
     app.command(f"petmood.cli.{name}:{name}", name=name, help=summary)
