@@ -4,7 +4,7 @@
 
 Part 1, one core (all contestants are held to it), the same chosen frames, alternating, each in a fresh process, times
 without imports, medians:
-    notes    the notes' tf.data map function rebuilt: read, decode, crop the box, / 255, bilinear to 256 × 256; no storing
+    notes    the notes' tf.data map function rebuilt: read, decode, crop the box, / 255, bilinear to 256 × 256
     limit    entropy decoding of the whole pictures and nothing else (libjpeg-turbo at 1/8 scale stands in for it)
     pack     the whole of `petmood pack`: read, decode, crop, resize, JPEG, hash, sharpness, tar, tables
     plain    the same without hash and sharpness: what the fused checks cost

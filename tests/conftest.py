@@ -1,4 +1,4 @@
-"""What all tests share. This folder is on the import path because the file stands here: ``from fixtures.trees import …``."""
+"""What all tests share. This file puts its folder on the import path, hence `from fixtures.trees import …` everywhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
 from fixtures.trees import Tree
 
 # The same examples in every run, and no example is called slow because four sessions share two cores.

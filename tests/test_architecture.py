@@ -38,7 +38,7 @@ def _name(path: Path) -> str:
 
 def _unit(name: str) -> str:
     """First part of a module's name below petmood: the thing that has a rank."""
-    return name.split(".")[0]
+    return name.partition(".")[0]
 
 
 def _imports(path: Path, *, everywhere: bool = False) -> set[str]:
@@ -100,12 +100,12 @@ def test_the_command_line_imports_no_stage_before_a_command_is_called():
 
 def _functions() -> list[tuple[str, int]]:
     """Every function with its lines of code (signature and docstring included)."""
-    found = []
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef):
-                found.append((f"{_name(path)}.{node.name}", (node.end_lineno or 0) - node.lineno + 1))
-    return found
+    return [
+        (f"{_name(path)}.{node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
 
 
 def test_functions_are_small():

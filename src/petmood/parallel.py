@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -40,12 +42,31 @@ def run_tasks(function: Callable[[T], R], tasks: Sequence[T], *, jobs: int = 0) 
         return
     pool = joblib.Parallel(n_jobs=count, backend="loky", return_as="generator", pre_dispatch="3*n_jobs", batch_size=1)
     try:
-        yield from pool(joblib.delayed(function)(task) for task in tasks)
+        with _deaf_to_ctrl_c():
+            results = pool(joblib.delayed(function)(task) for task in tasks)
+        yield from results
     except TerminatedWorkerError:
         raise RunError(
             f"a worker process was killed, one of {count}; this mostly means that the memory ran out.",
             hint="run the same command with fewer processes (--jobs 1); it goes on where it stopped",
         ) from None
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started in this block never hear Ctrl-C, which a terminal sends to all of them.
+
+    Only this process has something to say then, and it ends the others. What is ignored stays so in a new program,
+    whereas a blocked signal is let through again by multiprocessing.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one may change what a signal does
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Rate(ProgressColumn):

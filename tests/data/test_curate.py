@@ -4,10 +4,10 @@ import itertools
 
 import polars as pl
 import pytest
-from fixtures.trees import Clip, Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.trees import Clip, Tree
 from petmood.data.curate import CurateSettings, choose, curate, spread_over_time
 from petmood.data.index import index
 from petmood.errors import UserError

@@ -6,8 +6,8 @@ import shutil
 
 import polars as pl
 import pytest
-from fixtures.trees import Clip, Tree, jpeg
 
+from fixtures.trees import Clip, jpeg
 from petmood.data import index as stage
 from petmood.data.curate import curate
 from petmood.data.index import IndexSettings, index

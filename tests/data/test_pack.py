@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from fixtures.trees import SIZE, Clip, Tree, jpeg
 
+from fixtures.trees import SIZE, Clip, jpeg
 from petmood.crops import CROP_SCHEMA, CropStore
 from petmood.data import pack as stage
 from petmood.data.curate import CurateSettings, curate

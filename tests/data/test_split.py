@@ -4,11 +4,11 @@ from collections import Counter
 
 import polars as pl
 import pytest
-from fixtures.trees import Clip, Tree
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fixtures.trees import Clip
 from petmood.data.curate import curate
 from petmood.data.index import index
 from petmood.data.pack import pack

@@ -6,10 +6,10 @@ import unicodedata
 
 import polars as pl
 import pytest
-from fixtures.trees import LAYOUTS, Clip, Tree, jpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.trees import LAYOUTS, Clip, Tree, jpeg
 from petmood.sources import open_source
 from petmood.sources.aihub import AihubTask, ClipFiles, pair
 from petmood.sources.rows import RAW_SCHEMA

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from fixtures.trees import SIZE, jpeg
 
+from fixtures.trees import SIZE, jpeg
 from petmood.errors import UserError
 from petmood.sources import open_source
 from petmood.sources.rows import RAW_SCHEMA

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from fixtures.trees import SIZE, Clip, Tree, jpeg
 
+from fixtures.trees import SIZE, Clip, Tree, jpeg
 from petmood.data.clean import judge
 from petmood.data.index import index
 from petmood.errors import UserError

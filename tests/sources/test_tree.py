@@ -4,8 +4,8 @@ import os
 import unicodedata
 
 import pytest
-from fixtures.trees import LAYOUTS, Clip, Tree
 
+from fixtures.trees import LAYOUTS, Clip, Tree
 from petmood.errors import UserError
 from petmood.sources import open_source
 from petmood.sources.tree import CLIP_NAME, scan

@@ -43,7 +43,7 @@ def demo(
     from petmood.workspace import Workspace
 
     source, work = out / "clips", out / "work"
-    synth(source, SynthSettings(clips=clips, seed=seed, shares="balanced", faults=0.02), jobs=jobs)
+    synth(source, SynthSettings(clips=clips, frames=16, seed=seed, shares="balanced", faults=0.02), jobs=jobs)
     tell(index(source, work, jobs=jobs, quiet=quiet), json=False)
     tell(curate(work), json=False)
     tell(pack(work, jobs=jobs, quiet=quiet), json=False)

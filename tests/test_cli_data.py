@@ -1,0 +1,446 @@
+"""The data commands as a user meets them: exit codes, one clear paragraph, nothing half-written, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from fixtures.trees import Clip, Tree, jpeg
+from petmood import cli
+from petmood.data import index as index_stage
+from petmood.errors import RunError
+from petmood.workspace import Workspace, write_json
+
+COMMANDS = ("prepare", "index", "curate", "pack", "split")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns exit code, standard output and standard error."""
+
+    def call(*words, debug=False):
+        code = cli.run([str(word) for word in words], debug=debug)
+        told = capsys.readouterr()
+        if not debug:
+            assert "Traceback" not in told.err
+            assert "Traceback" not in told.out
+        return code, told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def work(tree, tmp_path):
+    tree.add_many(24)
+    return tmp_path / "work"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+# --- done -------------------------------------------------------------------------------------------------------------
+
+
+def test_prepare_runs_all_stages_and_then_skips_them(run, tree, work):
+    code, out, err = run("prepare", tree.root, work, "--jobs", 1)
+    assert code == 0
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == [
+        "index: done", "curate: done", "pack: done", "split: done",
+    ]  # fmt: skip
+    assert "clips/s" in err
+    assert "frames/s" in err
+    code, out, err = run("prepare", tree.root, work, "--jobs", 1)
+    assert (code, err) == (0, "")
+    assert out == "".join(f"{stage}: up to date, nothing to do\n" for stage in ("index", "curate", "pack", "split"))
+
+
+def test_the_four_commands_one_by_one_do_what_prepare_does(run, tree, work, tmp_path):
+    assert run("prepare", tree.root, work, "--jobs", 1)[0] == 0
+    other = tmp_path / "other"
+    for words in (("index", tree.root, other), ("curate", other), ("pack", other), ("split", other)):
+        assert run(*words)[0] == 0
+    one, two = contents(work), contents(other)
+    assert one.keys() == two.keys()
+    assert one["frames.parquet"] == two["frames.parquet"]
+    assert contents(work / "crops") == contents(other / "crops")
+
+
+def test_quiet_leaves_standard_error_empty(run, tree, work):
+    for word in ("-q", "--quiet"):
+        code, out, err = run("prepare", tree.root, work, "--jobs", 1, "--force", word)
+        assert (code, err) == (0, "")
+        assert out.startswith("index: done")
+
+
+def test_json_is_one_object_a_stage_with_nothing_around_it(run, tree, work):
+    code, out, _ = run("prepare", tree.root, work, "--jobs", 1, "-q", "--json")
+    assert code == 0
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [summary["stage"] for summary in told] == ["index", "curate", "pack", "split"]
+    assert [summary["skipped"] for summary in told] == [False] * 4
+    assert told[0]["counts"]["kept"] == told[1]["counts"]["frames"] == 48
+    for words in (("index", tree.root, work), ("curate", work), ("pack", work), ("split", work)):
+        code, out, _ = run(*words, "--json")
+        assert json.loads(out)["skipped"] is True
+
+
+def test_options_of_every_stage_are_known_to_its_command_and_to_prepare(run, tree, work):
+    words = (
+        "--box",
+        "clip",
+        "--species",
+        "cat",
+        "--merge",
+        "공포=불안/슬픔",
+        "--merge",
+        "공격성=화남/불쾌",
+        "--label",
+        "agree",
+    )
+    words += ("--per-clip", 1, "--margin", 0.2, "--shorter-side", 32, "--quality", 80, "--val", 0.3, "--test", 0)
+    code, out, _ = run("prepare", tree.root, work, "--jobs", 1, "-q", *words)
+    assert code == 0
+    workspace = Workspace.open(work)
+    assert workspace.mark("index")["settings"]["merge"] == ["공포=불안/슬픔", "공격성=화남/불쾌"]
+    assert workspace.mark("index")["counts"]["classes"] == ["happy", "calm", "anxious", "angry"]
+    assert workspace.mark("curate")["settings"] == {"per_clip": 1}
+    assert workspace.mark("pack")["settings"] == {"margin": 0.2, "shorter_side": 32, "quality": 80}
+    assert set(workspace.mark("split")["counts"]["clips"]) == {"train", "val"}
+    assert "chose 12 of 24 frames" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_every_option_with_its_default(run, command):
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Usage: petmood {command}" in out
+    assert "WORK" in out
+    assert "--force" in out
+    assert "[default:" in out
+
+
+def test_help_of_petmood_names_the_commands(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+
+
+# --- asked for something that cannot be done: exit code 2 -------------------------------------------------------------
+
+
+def refused(run, *words):
+    """The message of a command that is refused with exit code 2 and prints nothing else."""
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("petmood: ")
+    assert "\nhint: " in err
+    assert err.count("\n") == 2
+    return err.removeprefix("petmood: ").split("\nhint: ")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("indeks",), 'Unknown command "indeks"'),
+        (("index",), 'parameter --source requires an argument'),
+        (("index", "a", "b", "--lable", "owner"), "Unknown option: --lable"),
+        (("index", "a", "b", "--label", "vet"), "vet"),
+        (("index", "a", "b", "--jobs", "many"), "many"),
+        (("curate", "w", "--per-clip", "-1"), "per-clip '-1' is not allowed: input should be greater than or equal"),
+        (("split", "w", "--val", "2"), "val '2' is not allowed: input should be less than 0.6."),
+        (("split", "w", "--val", "0.5", "--test", "0.5"), "val 0.5 and test 0.5 leave less than a tenth for training."),
+        (("pack", "w", "--quality", "101"), "quality '101' is not allowed"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_wrong_usage_is_named_and_help_is_offered(run, words, message):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.endswith("hint: `petmood COMMAND --help` lists what is allowed\n")
+
+
+def test_a_missing_source(run, tmp_path):
+    assert (
+        refused(run, "prepare", tmp_path / "nowhere", tmp_path / "work")
+        == f"source {tmp_path / 'nowhere'} does not exist."
+    )
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_empty_source(run, tree, tmp_path):
+    assert "holds neither label files nor pictures" in refused(run, "prepare", tree.root, tmp_path / "work")
+
+
+def test_a_source_with_pictures_but_no_labels(run, tree, tmp_path):
+    (tree.root / "photos").mkdir()
+    (tree.root / "photos" / "a.jpg").write_bytes(jpeg())
+    assert "has 1 pictures (in: photos) but no label files" in refused(run, "prepare", tree.root, tmp_path / "work")
+
+
+def test_a_source_still_in_its_zips(run, tree, tmp_path):
+    (tree.root / "[원천]ARCH.zip").write_bytes(b"PK")
+    assert "holds 1 zip files and nothing unpacked" in refused(run, "prepare", tree.root, tmp_path / "work")
+
+
+def test_a_csv_with_a_missing_column(run, tmp_path):
+    (tmp_path / "frames.csv").write_text("image_path,labels\na.jpg,happy\n")
+    message = refused(run, "prepare", tmp_path / "frames.csv", tmp_path / "work")
+    assert message.endswith("lacks the column bbox (or x, y, width, height); it has image_path, labels.")
+
+
+def test_a_work_folder_of_something_else(run, tree, tmp_path):
+    tree.add()
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("x")
+    assert "holds something else than a petmood workspace" in refused(run, "prepare", tree.root, tmp_path / "thesis")
+    assert contents(tmp_path / "thesis") == {"chapter.tex": b"x"}
+
+
+@pytest.mark.parametrize("command", ["curate", "pack", "split"])
+def test_a_work_folder_that_is_none(run, tmp_path, command):
+    assert "is not a petmood workspace" in refused(run, command, tmp_path)
+
+
+@pytest.mark.parametrize(("command", "missing"), [("curate", "index"), ("pack", "curate"), ("split", "pack")])
+def test_a_stage_whose_forerunner_is_missing(run, tmp_path, command, missing):
+    Workspace.create(tmp_path / "work")
+    assert f"has no completed stage `{missing}`" in refused(run, command, tmp_path / "work")
+
+
+@pytest.mark.parametrize("command", ["curate", "pack", "split", "index"])
+def test_a_work_folder_of_another_version(run, tree, work, command):
+    Workspace.create(work)
+    write_json(work / "petmood.json", {"format": 99})
+    words = (tree.root, work) if command == "index" else (work,)
+    assert "has format 99; this petmood" in refused(run, command, *words)
+
+
+def test_a_damaged_mark_and_a_damaged_table(run, tree, work):
+    run("prepare", tree.root, work, "--jobs", 1)
+    (work / "pack.json").write_text('{"made_from": ')
+    assert "pack.json is damaged" in refused(run, "split", work, "--seed", "3")
+    (work / "frames.parquet").write_bytes(b"PAR1")
+    assert "frames.parquet is damaged" in refused(run, "curate", work, "--force")
+
+
+# --- started and failed: exit code 1 ----------------------------------------------------------------------------------
+
+
+def test_a_source_of_which_nothing_can_be_kept(run, tree, tmp_path):
+    tree.add(text=b"{")
+    code, out, err = run("prepare", tree.root, tmp_path / "work", "--jobs", 1, "-q")
+    assert (code, out) == (1, "")
+    assert err.startswith("petmood: index kept none of 4 rows; refused: unreadable_label 1 (such as ")
+    assert sorted(contents(tmp_path / "work")) == ["petmood.json"]
+
+
+def test_a_leaking_official_split(run, tree, work):
+    tree.add(Clip(number=90, split="Validation", breed="0", species="dog"))
+    run("prepare", tree.root, work, "--jobs", 1)
+    before = contents(work)
+    tree_of_one_animal = pl.read_parquet(work / "frames.parquet").with_columns(group=pl.lit("one animal"))
+    tree_of_one_animal.write_parquet(work / "frames.parquet")
+    before["frames.parquet"] = (work / "frames.parquet").read_bytes()
+    code, out, err = run("split", work, "--split", "official")
+    assert (code, out) == (1, "")
+    assert err.startswith(
+        "petmood: split leaks: 0 clips and 1 groups of clips stand on two sides (such as one animal)."
+    )
+    assert contents(work) == before
+    code, out, _ = run("split", work, "--split", "official", "--allow-leak")
+    assert code == 0
+    assert "LEAK, allowed" in out
+
+
+def disk_error(number):
+    def fail(*_arguments, **_named):
+        raise OSError(number, os.strerror(number), "/data/work/frames.parquet")
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "the disk is full: free some space"),
+        (errno.EDQUOT, "the disk quota is used up"),
+        (errno.EACCES, "check who may read and write there"),
+        (errno.EROFS, "the disk is read-only"),
+        (errno.EIO, "run with --debug for the details"),
+    ],
+)
+def test_what_the_disk_refuses_is_told_in_words_with_the_path(run, tree, work, monkeypatch, number, hint):
+    monkeypatch.setattr(index_stage, "_write", disk_error(number))
+    code, out, err = run("index", tree.root, work, "--jobs", 1, "-q")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"petmood: {os.strerror(number)} (/data/work/frames.parquet).\nhint: {hint}")
+
+
+def test_a_disk_that_is_really_full(run, tree, small_disk):
+    tree.add_many(24)
+    (small_disk / "ballast").write_bytes(bytes(200 * 1024))
+    code, _, err = run("prepare", tree.root, small_disk / "work", "-q")
+    assert code == 1
+    assert err.startswith("petmood: No space left on device (")
+    assert "free some space, then run the same command; it goes on where it stopped" in err
+    (small_disk / "ballast").unlink()
+    assert run("prepare", tree.root, small_disk / "work", "-q")[0] == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(run, tree, tmp_path):
+    tree.add()
+    (tmp_path / "closed").mkdir(mode=0o500)
+    code, _, err = run("prepare", tree.root, tmp_path / "closed" / "work", "-q")
+    assert code == 1
+    assert "Permission denied" in err
+
+
+def test_a_mistake_of_ours_is_one_paragraph_and_shows_its_traceback_only_on_demand(run, tree, work, monkeypatch):
+    def mistaken(*_arguments, **_named):
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(index_stage, "_write", mistaken)
+    code, out, err = run("index", tree.root, work, "--jobs", 1, "-q")
+    assert (code, out) == (1, "")
+    assert err == (
+        "petmood: internal error ZeroDivisionError: division by zero. This is a mistake in petmood, not in your data.\n"
+        "hint: run it again with --debug and report what it prints\n"
+    )
+    code, _, err = run("index", tree.root, work, "--jobs", 1, "-q", debug=True)
+    assert code == 1
+    assert "Traceback" in err
+    assert "in mistaken" in err
+
+
+def test_debug_shows_where_an_expected_error_was_raised(run, tmp_path):
+    code, _, err = run("index", tmp_path / "nowhere", tmp_path / "work", debug=True)
+    assert code == 2
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "stopped; what was finished is kept"),
+        (MemoryError(), 1, "the memory ran out"),
+        (RunError("a worker process was killed."), 1, "a worker process was killed"),
+    ],
+)
+def test_whatever_stops_a_command_is_one_paragraph(run, tree, work, monkeypatch, error, code, words):
+    def stopping(*_arguments, **_named):
+        raise error
+
+    monkeypatch.setattr(index_stage, "run_tasks", stopping)
+    found = run("index", tree.root, work, "--jobs", 1, "-q")
+    assert found[0] == code
+    assert found[2].startswith(f"petmood: {words}")
+
+
+# --- processes that are stopped and killed ----------------------------------------------------------------------------
+
+
+def start(*words):
+    """`python -m petmood …` as the leader of its own process group, as a terminal starts it."""
+    command = [sys.executable, "-m", "petmood", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for(folder, pattern, process):
+    """Until a file appears."""
+    for _ in range(600):
+        if list(folder.glob(pattern)):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{pattern} did not appear in {folder}")
+
+
+def gone(group):
+    """Whether every process of a group ends within some seconds."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_processes_with_one_paragraph_and_the_same_command_goes_on(run, tree, tmp_path):
+    slow = tmp_path / "slow.png"  # called .jpg below: found out by its bytes, and decoded in tens of milliseconds
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), np.uint8)).save(slow)
+    for number in range(256):
+        tree.add(Clip(number=number, frames=1))
+    for number in range(256, 276):
+        clip = tree.add(Clip(number=number, frames=12, size=(1500, 1500)), pictures={})
+        for frame in range(12):
+            os.link(slow, tree.folders(clip)[1] / clip.picture(frame))
+    work = tmp_path / "work"
+    words = ("index", tree.root, work, "--jobs", 2, "--pictures", "now")
+    process = start(*words)
+    wait_for(work, ".index-*/000000.rejects", process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.endswith("petmood: stopped; what was finished is kept.\nhint: the same command goes on from there\n")
+    assert "Traceback" not in err
+    assert sorted(contents(work)) == ["petmood.json"]
+    assert gone(process.pid)
+    slow.write_bytes(jpeg((1500, 1500)))
+    assert (tree.folders(clip)[1] / clip.picture(0)).stat().st_nlink == 241
+    code, out, _ = run(*words, "--json", "-q")
+    assert code == 0
+    assert json.loads(out)["counts"]["kept"] == 256 + 240
+
+
+@pytest.mark.slow
+def test_packing_that_was_killed_goes_on_and_gives_the_same_bytes(run, tmp_path):
+    tree = Tree(tmp_path / "source")
+    clips = [tree.add(Clip(number=number, frames=100)) for number in range(6)]
+    works = [tmp_path / "killed", tmp_path / "at once"]
+    for work in works:
+        run("index", tree.root, work, "-q", "--jobs", 1)
+        run("curate", work, "--per-clip", 0)
+    assert run("pack", works[1], "-q", "--jobs", 1)[0] == 0
+    blocked = tree.folders(clips[-1])[1] / clips[-1].picture(60)
+    blocked.unlink()
+    os.mkfifo(blocked)
+    process = start("pack", works[0], "--jobs", 1)
+    wait_for(works[0], ".pack-*/part-00000.rejects", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert not (works[0] / "crops").exists()
+    assert "pack.json" not in contents(works[0])
+    blocked.unlink()
+    blocked.write_bytes(jpeg())
+    (part,) = works[0].glob(".pack-*/part-00000.tar")
+    made = part.stat().st_ino
+    assert run("pack", works[0], "-q", "--jobs", 1)[0] == 0
+    assert contents(works[0] / "crops") == contents(works[1] / "crops")
+    assert (works[0] / "crops/part-00000.tar").stat().st_ino == made  # taken over, not made again
+    assert sorted(contents(works[0])) == sorted(contents(works[1]))
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_early_is_no_error_message(tree, work):
+    process = start("index", tree.root, work, "--jobs", 1, "-q")
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert err == ""
+    assert process.returncode in {0, 1}
+    assert Workspace.open(work).mark("index")["counts"]["kept"] == 48
