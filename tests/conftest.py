@@ -1,7 +1,8 @@
-"""What all tests share. This file puts its folder on the import path, hence `from fixtures.trees import …` everywhere."""
+"""What all tests share. This folder is on the import path, because this file stands here: ``import fixtures``."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ import pytest
 
 from fixtures.trees import Tree
 
-# The same examples in every run, and no example is called slow because four sessions share two cores.
+# Before torch is loaded: its spinning threads slow each other down twentyfold when two tests share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, and none is called slow because other tests share the cores.
 hypothesis.settings.register_profile("petmood", derandomize=True, deadline=None, database=None, max_examples=60)
 hypothesis.settings.load_profile("petmood")
 

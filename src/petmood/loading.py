@@ -23,7 +23,7 @@ from petmood.crops import CropStore
 from petmood.errors import UserError
 from petmood.parallel import cores
 from petmood.preprocess import Augmentation, Preprocessing
-from petmood.workspace import Workspace
+from petmood.workspace import Workspace, read_table
 
 Split = Literal["train", "val", "test"]
 Numbers = npt.NDArray[np.int64]
@@ -97,7 +97,7 @@ def load_samples(workspace: Workspace, split: Split, *, limit: int = 0, seed: in
         )
     if 0 < limit < len(frames):
         frames = frames[_evenly(frames["clip"].to_list(), limit, seed)]
-    crops = pl.read_parquet(workspace.crops / "crops.parquet")
+    crops = read_table(workspace.crops / "crops.parquet")
     table = frames.select("frame_id").join(crops, on="frame_id", how="left", maintain_order="left")
     missing = table["part"].null_count()
     if missing:

@@ -17,7 +17,7 @@ from petmood.errors import UserError
 from petmood.media import encode
 from petmood.metrics import Evaluation
 from petmood.records import REASONS
-from petmood.workspace import Workspace, read_json
+from petmood.workspace import Workspace, read_json, read_table
 
 #: Pixels of a thumbnail's longer side.
 THUMBNAIL = 128
@@ -142,7 +142,7 @@ def _predictions(run: Path) -> pl.DataFrame:
     path = run / "predictions.parquet"
     if not path.is_file():
         raise UserError(f"run folder {run} has no predictions.parquet.", hint=f"run `petmood evaluate {run}` again")
-    return pl.read_parquet(path)
+    return read_table(path)
 
 
 def _data(workspace: Workspace) -> Data:
@@ -179,7 +179,7 @@ def _curves(path: Path, *, kept: int) -> Curves | None:
 
 def _examples(workspace: Workspace, predictions: pl.DataFrame, classes: tuple[str, ...]) -> Iterator[Examples]:
     """Per true emotion: the most confident frame of each clip, the surest clips first."""
-    crops = pl.read_parquet(workspace.crops / "crops.parquet")
+    crops = read_table(workspace.crops / "crops.parquet")
     sure = predictions.with_columns(
         confidence=pl.max_horizontal(f"p_{name}" for name in classes), right=pl.col("predicted") == pl.col("emotion")
     ).sort("confidence", "frame_id", descending=[True, False])
