@@ -7,7 +7,8 @@ linked from a handful of files (only their names matter here). Contestants, alte
 without imports, medians:
     notes   the notes' scan rebuilt: json.load, os.path.exists per frame, the two box rules, rows written to a CSV
     bare    reading and msgspec-decoding the label files and nothing else: the limit
-    scan    petmood's reading and judging of all rows, one process, without writing any table
+    scan1   petmood's reading and judging of all rows, one process, without writing any table
+    scan2   the same with two processes, their start included
     index1  the whole of `petmood index`, one process
     index2  the same with two processes, their start included
 """
@@ -20,8 +21,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from measuring import WORK, in_turn, machine, median_seconds, peak_mb, tell, timed
+
+if TYPE_CHECKING:
+    from petmood.sources.rows import Task
 
 LABELS, PICTURES = "라벨링데이터", "원천데이터"
 
@@ -68,11 +73,17 @@ def bare(source: Path) -> int:
     return total
 
 
-def scan(source: Path) -> int:
-    from petmood.data.clean import judge
+def scan(source: Path, jobs: int) -> int:
+    from petmood.parallel import run_tasks
     from petmood.sources import open_source
 
-    return sum(len(judge(task.read())[0]) for task in open_source(source).tasks)
+    return sum(run_tasks(_judged, open_source(source).tasks, jobs=jobs))
+
+
+def _judged(task: Task) -> int:
+    from petmood.data.clean import judge
+
+    return len(judge(task.read())[0])
 
 
 def index(source: Path, jobs: int) -> int:
@@ -87,12 +98,11 @@ def one(contestant: str, source: Path) -> None:
     import petmood.data.index
     import petmood.sources.aihub  # noqa: F401
 
-    jobs = {"index1": 1, "index2": 2}
-    if contestant in jobs:
-        seconds, kept = timed(index, source, jobs[contestant])
+    if contestant in {"notes", "bare"}:
+        tell(*timed({"notes": notes, "bare": bare}[contestant], source))
     else:
-        seconds, kept = timed({"notes": notes, "bare": bare, "scan": scan}[contestant], source)
-    tell(seconds, kept)
+        kind, jobs = contestant[:-1], int(contestant[-1])
+        tell(*timed({"scan": scan, "index": index}[kind], source, jobs))
 
 
 def make(clips: int, frames: int) -> Path:
@@ -119,7 +129,7 @@ def main() -> None:
     print("| clips | contestant | s | clips/s | × notes | peak MB |\n|---:|---|---:|---:|---:|---:|")
     for clips in arguments.clips:
         source = str(make(clips, arguments.frames))
-        names = ("notes", "bare", "scan", "index1", "index2")
+        names = ("notes", "bare", "scan1", "scan2", "index1", "index2")
         runs = in_turn(__file__, {name: [source] for name in names}, repeats=arguments.repeats)
         reference = median_seconds(runs["notes"])
         for name in names:
