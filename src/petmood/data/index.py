@@ -204,10 +204,10 @@ def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
     if short["frames"]:
         yield f"{short['clips']:,} clips have fewer pictures than annotations ({short['frames']:,} are not there)"
     species = list(counts["species"])
-    yield f"{'emotion':<24}" + "".join(f"{name + ' clips':>14}{name + ' frames':>14}" for name in species)
+    yield f"{'emotion':<24}" + "".join(f"{name + ' clips':>16}{name + ' frames':>16}" for name in species)
     for name in counts["classes"]:
         cells = [counts["species"][kind].get(name, {"clips": 0, "frames": 0}) for kind in species]
-        numbers = "".join(f"{cell['clips']:>14,}{cell['frames']:>14,}" for cell in cells)
+        numbers = "".join(f"{cell['clips']:>16,}{cell['frames']:>16,}" for cell in cells)
         yield f"{name + ' ' + EMOTIONS_KO[name]:<20}" + numbers
     if counts["imbalance"] is not None:
         yield f"imbalance: the largest class has {counts['imbalance']:g} times the frames of the smallest"
