@@ -266,7 +266,7 @@ def test_a_leaking_official_split(run, tree, work):
 
 def disk_error(number):
     def fail(*_arguments, **_named):
-        raise OSError(number, os.strerror(number), "/data/work/frames.parquet")
+        raise OSError(number, os.strerror(number), "/disk/set/frames.parquet")
 
     return fail
 
@@ -285,7 +285,7 @@ def test_what_the_disk_refuses_is_told_in_words_with_the_path(run, tree, work, m
     monkeypatch.setattr(index_stage, "_write", disk_error(number))
     code, out, err = run("index", tree.root, work, "--jobs", 1, "-q")
     assert (code, out) == (1, "")
-    assert err.startswith(f"petmood: {os.strerror(number)} (/data/work/frames.parquet).\nhint: {hint}")
+    assert err.startswith(f"petmood: {os.strerror(number)} (/disk/set/frames.parquet).\nhint: {hint}")
 
 
 def test_a_disk_that_is_really_full(run, tree, small_disk):
