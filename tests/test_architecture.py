@@ -18,15 +18,15 @@ RANKS = {
     "records": 2, "charts": 2, "recipes": 2,
     "workspace": 3, "media": 3, "metrics": 3, "parallel": 3,
     "crops": 4, "preprocess": 4, "sources": 4,
-    "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5,
+    "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5,
     "loading": 6, "bundle": 6,
-    "train": 7, "predict": 7,
-    "evaluate": 8, "report": 8,
+    "train": 7, "predict": 7, "features": 7, "adjust": 7,
+    "evaluate": 8, "report": 8, "doubts": 8,
     "cli": 9,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "lightning", "torchmetrics"}
-MAY_BE_HEAVY = {"preprocess", "loading", "model", "losses", "weights", "bundle", "train", "predict"}
-STAGES = {"index", "curate", "pack", "split"}
+MAY_BE_HEAVY = {"preprocess", "loading", "model", "losses", "weights", "bundle", "train", "predict", "features"}
+STAGES = {"index", "curate", "pack", "screen", "split"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 

@@ -117,6 +117,16 @@ def test_classes_in_another_order_are_noticed(folder):
         read_info(folder)
 
 
+def test_saving_a_model_again_removes_the_results_of_the_old_one(folder, workspace):
+    for name in ("metrics.json", "predictions.parquet", "report.html", "metrics.csv"):
+        (folder / name).write_text("of the old model")
+    bundle = load_bundle(folder)
+    known = ("model", "classes", "preprocessing", "settings", "epoch", "scores")
+    values = {name: getattr(bundle.info, name) for name in known}
+    save_bundle(folder, bundle.net, workspace, **values)
+    assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "metrics.csv", "model.safetensors"]
+
+
 def test_data_with_other_classes_is_refused(folder):
     info = read_info(folder)
     check_same_classes(info, CLASSES, where="work folder w")

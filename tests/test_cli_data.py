@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import inspect
 import json
 import os
 import signal
@@ -21,7 +23,8 @@ from petmood.data import index as index_stage
 from petmood.errors import RunError
 from petmood.workspace import Workspace, write_json
 
-COMMANDS = ("prepare", "index", "curate", "pack", "split")
+STAGES = ("index", "curate", "pack", "screen", "split")
+COMMANDS = ("prepare", *STAGES)
 
 
 @pytest.fixture
@@ -55,20 +58,22 @@ def contents(folder):
 def test_prepare_runs_all_stages_and_then_skips_them(run, tree, work):
     code, out, err = run("prepare", tree.root, work, "--jobs", 1)
     assert code == 0
-    assert [line for line in out.splitlines() if not line.startswith(" ")] == [
-        "index: done", "curate: done", "pack: done", "split: done",
+    *stages, sheet = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert sheet.startswith(f"contact sheet: {work / 'contact-sheet.html'}: 24 pictures of 12 clips")
+    assert stages == [
+        "index: done", "curate: done", "pack: done", "screen: done", "split: done",
     ]  # fmt: skip
     assert "clips/s" in err
     assert "frames/s" in err
     code, out, err = run("prepare", tree.root, work, "--jobs", 1)
     assert (code, err) == (0, "")
-    assert out == "".join(f"{stage}: up to date, nothing to do\n" for stage in ("index", "curate", "pack", "split"))
+    assert out == "".join(f"{stage}: up to date, nothing to do\n" for stage in STAGES)
 
 
-def test_the_four_commands_one_by_one_do_what_prepare_does(run, tree, work, tmp_path):
+def test_the_five_commands_one_by_one_do_what_prepare_does(run, tree, work, tmp_path):
     assert run("prepare", tree.root, work, "--jobs", 1)[0] == 0
     other = tmp_path / "other"
-    for words in (("index", tree.root, other), ("curate", other), ("pack", other), ("split", other)):
+    for words in (("index", tree.root, other), *((stage, other) for stage in STAGES[1:])):
         assert run(*words)[0] == 0
     one, two = contents(work), contents(other)
     assert one.keys() == two.keys()
@@ -87,10 +92,10 @@ def test_json_is_one_object_a_stage_with_nothing_around_it(run, tree, work):
     code, out, _ = run("prepare", tree.root, work, "--jobs", 1, "-q", "--json")
     assert code == 0
     told = [json.loads(line) for line in out.splitlines()]
-    assert [summary["stage"] for summary in told] == ["index", "curate", "pack", "split"]
-    assert [summary["skipped"] for summary in told] == [False] * 4
+    assert [summary["stage"] for summary in told] == list(STAGES)
+    assert [summary["skipped"] for summary in told] == [False] * 5
     assert told[0]["counts"]["kept"] == told[1]["counts"]["frames"] == 48
-    for words in (("index", tree.root, work), ("curate", work), ("pack", work), ("split", work)):
+    for words in (("index", tree.root, work), *((stage, work) for stage in STAGES[1:])):
         code, out, _ = run(*words, "--json")
         assert json.loads(out)["skipped"] is True
 
@@ -108,13 +113,15 @@ def test_options_of_every_stage_are_known_to_its_command_and_to_prepare(run, tre
         "--label",
         "agree",
     )
-    words += ("--per-clip", 1, "--margin", 0.2, "--shorter-side", 32, "--quality", 80, "--val", 0.3, "--test", 0)
+    words += ("--per-clip", 1, "--margin", 0.2, "--shorter-side", 32, "--quality", 80, "--between", 3)
+    words += ("--val", 0.3, "--test", 0)
     code, out, _ = run("prepare", tree.root, work, "--jobs", 1, "-q", *words)
     assert code == 0
     workspace = Workspace.open(work)
     assert workspace.mark("index")["settings"]["merge"] == ["공포=불안/슬픔", "공격성=화남/불쾌"]
     assert workspace.mark("index")["counts"]["classes"] == ["happy", "calm", "anxious", "angry"]
-    assert workspace.mark("curate")["settings"] == {"per_clip": 1}
+    assert workspace.mark("curate")["settings"]["per_clip"] == 1
+    assert workspace.mark("screen")["settings"]["between"] == 3
     assert workspace.mark("pack")["settings"] == {"margin": 0.2, "shorter_side": 32, "quality": 80}
     assert set(workspace.mark("split")["counts"]["clips"]) == {"train", "val"}
     assert "chose 12 of 24 frames" in out
@@ -208,18 +215,20 @@ def test_a_work_folder_of_something_else(run, tree, tmp_path):
     assert contents(tmp_path / "thesis") == {"chapter.tex": b"x"}
 
 
-@pytest.mark.parametrize("command", ["curate", "pack", "split"])
+@pytest.mark.parametrize("command", STAGES[1:])
 def test_a_work_folder_that_is_none(run, tmp_path, command):
     assert "is not a petmood workspace" in refused(run, command, tmp_path)
 
 
-@pytest.mark.parametrize(("command", "missing"), [("curate", "index"), ("pack", "curate"), ("split", "pack")])
+@pytest.mark.parametrize(
+    ("command", "missing"), [("curate", "index"), ("pack", "curate"), ("screen", "pack"), ("split", "screen")]
+)
 def test_a_stage_whose_forerunner_is_missing(run, tmp_path, command, missing):
     Workspace.create(tmp_path / "work")
     assert f"has no completed stage `{missing}`" in refused(run, command, tmp_path / "work")
 
 
-@pytest.mark.parametrize("command", ["curate", "pack", "split", "index"])
+@pytest.mark.parametrize("command", STAGES)
 def test_a_work_folder_of_another_version(run, tree, work, command):
     Workspace.create(work)
     write_json(work / "petmood.json", {"format": 99})
@@ -229,8 +238,8 @@ def test_a_work_folder_of_another_version(run, tree, work, command):
 
 def test_a_damaged_mark_and_a_damaged_table(run, tree, work):
     run("prepare", tree.root, work, "--jobs", 1)
-    (work / "pack.json").write_text('{"made_from": ')
-    assert "pack.json is damaged" in refused(run, "split", work, "--seed", "3")
+    (work / "screen.json").write_text('{"made_from": ')
+    assert "screen.json is damaged" in refused(run, "split", work, "--seed", "3")
     (work / "frames.parquet").write_bytes(b"PAR1")
     assert "frames.parquet is damaged" in refused(run, "curate", work, "--force")
 
@@ -256,8 +265,10 @@ def test_a_leaking_official_split(run, tree, work):
     code, out, err = run("split", work, "--split", "official")
     assert (code, out) == (1, "")
     assert err.startswith(
-        "petmood: split leaks: 0 clips and 1 groups of clips stand on two sides (such as one animal)."
+        "petmood: split leaks: 0 clips, 1 groups of clips and 0 pairs of near-copies stand on two sides; "
     )
+    assert "such as group one animal (train, val)." in err
+    (work / "leaks.csv").unlink()
     assert contents(work) == before
     code, out, _ = run("split", work, "--split", "official", "--allow-leak")
     assert code == 0
@@ -291,12 +302,12 @@ def test_what_the_disk_refuses_is_told_in_words_with_the_path(run, tree, work, m
 def test_a_disk_that_is_really_full(run, tree, small_disk):
     tree.add_many(24)
     (small_disk / "ballast").write_bytes(bytes(200 * 1024))
-    code, _, err = run("prepare", tree.root, small_disk / "work", "-q")
+    code, _, err = run("prepare", tree.root, small_disk / "work", "-q", "--no-sheet")
     assert code == 1
     assert err.startswith("petmood: No space left on device (")
     assert "free some space, then run the same command; it goes on where it stopped" in err
     (small_disk / "ballast").unlink()
-    assert run("prepare", tree.root, small_disk / "work", "-q")[0] == 0
+    assert run("prepare", tree.root, small_disk / "work", "-q", "--no-sheet")[0] == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -418,6 +429,7 @@ def test_packing_that_was_killed_goes_on_and_gives_the_same_bytes(run, tmp_path)
         run("curate", work, "--per-clip", 0)
     assert run("pack", works[1], "-q", "--jobs", 1)[0] == 0
     blocked = tree.folders(clips[-1])[1] / clips[-1].picture(60)
+    whole = blocked.read_bytes()
     blocked.unlink()
     os.mkfifo(blocked)
     process = start("pack", works[0], "--jobs", 1)
@@ -427,7 +439,7 @@ def test_packing_that_was_killed_goes_on_and_gives_the_same_bytes(run, tmp_path)
     assert not (works[0] / "crops").exists()
     assert "pack.json" not in contents(works[0])
     blocked.unlink()
-    blocked.write_bytes(jpeg())
+    blocked.write_bytes(whole)
     (part,) = works[0].glob(".pack-*/part-00000.tar")
     made = part.stat().st_ino
     assert run("pack", works[0], "-q", "--jobs", 1)[0] == 0
@@ -444,3 +456,15 @@ def test_a_reader_that_leaves_early_is_no_error_message(tree, work):
     assert err == ""
     assert process.returncode in {0, 1}
     assert Workspace.open(work).mark("index")["counts"]["kept"] == 48
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_no_two_settings_of_a_command_have_the_same_option(command):
+    # One of them would take the value, and the other would silently keep its default.
+    module = importlib.import_module(f"petmood.cli.{command}")
+    function = getattr(module, "command", None) or getattr(module, command)
+    names = []
+    for parameter in inspect.signature(function).parameters.values():
+        fields = getattr(parameter.default, "__dataclass_fields__", None)
+        names += [parameter.name] if fields is None else list(fields)
+    assert sorted(names) == sorted(set(names))

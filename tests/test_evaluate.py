@@ -24,7 +24,7 @@ from petmood.errors import UserError
 from petmood.evaluate import evaluate
 from petmood.metrics import Evaluation
 from petmood.recipes.evaluation import EvaluateSettings
-from petmood.report import summary_lines
+from petmood.report.texts import summary_lines
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_an_allowed_leak_comes_before_everything(workspace, answers, capsys):
     assert command(["evaluate", str(run), "-q", "--lang", "ko"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("데이터 누출")
-    assert "클립 3개와 그룹 2개" in lines[0]
+    assert "클립 3개, 그룹 2개" in lines[0]
     assert "“편안/안정”" in lines[1]
     body = (run / "report.html").read_text(encoding="utf-8").split("<body>")[1]
     assert body.index('class="leak"') < body.index('class="verdict')

@@ -205,5 +205,7 @@ def test_a_saved_bundle_of_another_run_can_be_saved_again(run, workspace, tmp_pa
         settings=info.settings,
         epoch=info.epoch,
         scores=info.scores,
+        shares=info.shares,
+        training_clips=info.training_clips,
     )
     assert again == info

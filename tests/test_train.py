@@ -217,7 +217,8 @@ def test_an_empty_validation_split_is_an_error(tmp_path):
 def test_a_limit_takes_that_many_of_each_split(workspace):
     summary = train(workspace, "limited", replace(QUICK, limit=20, class_weights="balanced"), quiet=True)
     assert summary.epochs == 1
-    assert any("use one of them" in note for note in summary.notes)
+    (note,) = summary.notes
+    assert note.startswith("2 corrections for rare emotions are chosen (balanced class weights, balanced softmax)")
 
 
 @pytest.mark.parametrize("freeze", ["backbone", "all-but-last-block"])
@@ -283,11 +284,17 @@ def test_precision_of_each_device(monkeypatch):
 
 
 def test_every_recipe_is_complete_and_allowed():
-    assert recipe_names() == ["default", "demo", "notes"]
+    assert recipe_names() == ["default", "demo", "notes", "retrain-head"]
     run_options = {"seed", "limit", "precision", "channels_last", "threads", "device"}
+    of_other_losses_and_starts = {"focal_gamma", "init", "new_head"}
+    of_the_first_run = {"model", "image_size", "fit", "pretrained"}
     for name in recipe_names():
         recipe_settings(name)
-        assert set(TrainSettings.__dataclass_fields__) - set(load_recipe(name)) == run_options
+        left_out = set(TrainSettings.__dataclass_fields__) - set(load_recipe(name)) - run_options
+        if name == "retrain-head":
+            assert left_out == (of_other_losses_and_starts | of_the_first_run) - {"new_head"}
+        else:
+            assert left_out == of_other_losses_and_starts
 
 
 def test_the_default_recipe_is_the_defaults():
@@ -299,6 +306,7 @@ def test_the_notes_recipe_is_the_notes():
     assert (notes.model, notes.image_size, notes.fit, notes.freeze) == ("efficientnet_b0", 224, "squash", "none")
     assert (notes.optimizer, notes.learning_rate, notes.batch_size, notes.weight_decay) == ("adam", 5e-6, 64, 0)
     assert (notes.loss, notes.class_weights, notes.label_smoothing) == ("cross_entropy", "balanced", 0)
+    assert (notes.frames_per_clip, notes.sampling) == (0, "natural")
     assert (notes.stop_on, notes.patience, notes.checkpoint_on) == ("val_loss", 5, "val_accuracy")
     assert (notes.schedule, notes.warmup_epochs, notes.min_scale, notes.horizontal_flip) == ("constant", 0, 1.0, True)
 
@@ -346,7 +354,7 @@ def test_a_wrong_recipe_is_a_usage_error(tmp_path, capsys, content, message):
 
 def test_an_unknown_recipe_names_the_shipped_ones(capsys):
     assert command(["train", "work", "--recipe", "best"]) == 2
-    assert "recipe 'best' does not exist; shipped are default, demo, notes." in capsys.readouterr().err
+    assert "recipe 'best' does not exist; shipped are default, demo, notes, retrain-head." in capsys.readouterr().err
 
 
 def test_the_command_trains_and_tells(workspace, capsys):

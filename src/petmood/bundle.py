@@ -3,19 +3,25 @@
 Whoever opens it needs no other setting: the network's name, its classes, the preprocessing, how animals were cut out,
 what it was trained on. Nothing in it is executed. On opening, a drawn picture is sent through everything and must give
 the scores that it gave when the bundle was saved: changed preprocessing, weights or libraries cannot go unnoticed.
+
+How often each emotion is expected can be told to a trained model (``assume_shares``). The weights on the disk stay
+those of training; on opening, the logarithm of the changed shares goes into the bias of the last layer. So the change
+is one atomic write, it can be taken back exactly, and whoever opens the bundle gets the same answers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 import petmood
@@ -37,6 +43,23 @@ WEIGHTS_FILE = "model.safetensors"
 #: Largest difference of the self-check's logits, as a share of their size. It is computed in 32 bits, where processors
 #: and releases of torch differ by about a ten-thousandth.
 _TOLERANCE = 0.002
+
+#: What `petmood evaluate` leaves in a run; it speaks of the model as it was then.
+RESULTS = ("metrics.json", "predictions.parquet", "report.html")
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RunOrigin:
+    """The run that a training started from."""
+
+    run: str
+    """Its folder."""
+    weights: str
+    """``weights_digest`` of it."""
+    same_data: bool
+    """Whether it was trained on the same data and split; if not, it may have seen what judges now."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -65,6 +88,14 @@ class BundleInfo:
     """Validation scores of that epoch."""
     check: tuple[float, ...]
     """Logits of the drawn picture of the self-check."""
+    shares: Mapping[str, Share] = dataclasses.field(default_factory=dict)
+    """Emotion → how often the answers expect it, above 0 and in sum 1; empty in bundles that do not say it."""
+    trained_shares: Mapping[str, Share] = dataclasses.field(default_factory=dict)
+    """The same as it came out of training."""
+    training_clips: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Emotion → clips that it was trained on."""
+    init: RunOrigin | None = None
+    """The run that training started from, if it was one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +130,14 @@ def save_bundle(
     settings: Mapping[str, Any],
     epoch: int,
     scores: Mapping[str, float],
+    shares: Mapping[str, float] | None = None,
+    training_clips: Mapping[str, int] | None = None,
+    init: RunOrigin | None = None,
 ) -> BundleInfo:
-    """Write a bundle: each file atomically, the description last. The network is left in evaluation mode."""
+    """Write a bundle: each file atomically, the description last. The network is left in evaluation mode.
+
+    ``shares`` are those that the answers of ``net`` expect. Results of an earlier evaluation are removed.
+    """
     net = net.cpu().eval()
     info = BundleInfo(
         format=FORMAT,
@@ -115,10 +152,15 @@ def save_bundle(
         epoch=epoch,
         scores=dict(scores),
         check=check_logits(net, preprocessing),
+        shares=dict(shares or {}),
+        trained_shares=dict(shares or {}),
+        training_clips=dict(training_clips or {}),
+        init=init,
     )
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # A bundle whose two files do not belong together must not exist: without its description it is none.
     (folder / INFO_FILE).unlink(missing_ok=True)
+    forget_results(folder)
     with replacing(folder / WEIGHTS_FILE) as temporary:
         safetensors.torch.save_file(tensors, temporary)
     write_json(folder / INFO_FILE, to_plain(info))
@@ -143,6 +185,9 @@ def read_info(folder: Path) -> BundleInfo:
             hint="train it again, or use the petmood version that made it",
         )
     info = build(BundleInfo, content, where=str(path))
+    for shares in (info.shares, info.trained_shares):
+        if set(shares) not in (set(), set(info.classes)) or bool(shares) != bool(info.shares):
+            raise UserError(f"{path} is damaged: its shares do not name the model's classes.", hint="train again")
     unknown = [name for name in info.classes if name not in labels.EMOTIONS]
     if unknown or info.labels != labels.fingerprint(info.classes):
         raise UserError(
@@ -175,8 +220,51 @@ def load_bundle(folder: Path) -> Bundle:
         problem = " ".join(str(error).split())[:160]
         raise UserError(f"weights {path} do not belong to {info.model}: {problem}.", hint=hint) from None
     net.eval()
+    _expect(net, info, before=info.trained_shares, now=info.shares)
     _compare(folder, info.check, check_logits(net, info.preprocessing))
     return Bundle(info, net)
+
+
+def assume_shares(folder: Path, shares: Mapping[str, float]) -> BundleInfo:
+    """Let a bundle's answers expect each emotion as often as ``shares`` say (logit adjustment, arXiv 2007.07314).
+
+    The logit of class c rises by ``log(shares[c] / shares before)``, so that its probabilities become
+    ``p * shares / shares before``, made to sum to 1. One atomic write; results of an earlier evaluation are removed.
+
+    Args:
+        folder: of a bundle that says which shares it expects.
+        shares: emotion → share above 0, for each class; in sum 1.
+
+    Raises:
+        UserError: no usable bundle.
+    """
+    bundle = load_bundle(folder)
+    info, net = bundle.info, bundle.net
+    _expect(net, info, before=info.shares, now=shares)
+    ordered = {name: float(shares[name]) for name in info.classes}
+    changed = dataclasses.replace(info, shares=ordered, check=check_logits(net, info.preprocessing))
+    forget_results(folder)
+    write_json(folder / INFO_FILE, to_plain(changed))
+    return changed
+
+
+def forget_results(folder: Path) -> None:
+    """Remove what an evaluation of an earlier model left in a run folder."""
+    for name in RESULTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def weights_digest(folder: Path) -> str:
+    """Sixteen hex digits that two bundles share only if their weights are the same.
+
+    Raises:
+        UserError: the folder has no weights.
+    """
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise UserError(f"run folder {folder} lacks {WEIGHTS_FILE}.", hint="copy the whole run folder again")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def check_same_classes(info: BundleInfo, classes: Sequence[str], *, where: str) -> None:
@@ -206,6 +294,15 @@ def _drawn_picture() -> Pixels:
     board = ((rows // 16 + columns // 16) % 2) * 60
     channels = (columns * 195 // 255, rows * 195 // 199, (rows + columns) * 195 // 454)
     return np.stack([channel + board for channel in channels], axis=-1).astype(np.uint8)
+
+
+def _expect(net: EmotionNet, info: BundleInfo, *, before: Mapping[str, float], now: Mapping[str, float]) -> None:
+    """Move the bias of the last layer from one expectation of the classes' shares to another."""
+    if dict(before) == dict(now):
+        return
+    ratio = torch.tensor([now[name] / before[name] for name in info.classes], dtype=torch.float64)
+    with torch.no_grad():
+        net.classifier.bias.add_(ratio.log())
 
 
 def _compare(folder: Path, saved: Sequence[float], now: Sequence[float]) -> None:

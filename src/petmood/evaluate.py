@@ -157,16 +157,21 @@ def _cautions(workspace: Workspace, info: BundleInfo, split: Split) -> Iterator[
     """What a reader must know first, the worst first."""
     counts = _split_counts(workspace)
     leak = counts.get("leak", {})
-    if leak.get("clips") or leak.get("groups"):
-        yield Caution(kind="leak", clips=leak["clips"], groups=leak["groups"])
+    if any(leak.get(kind) for kind in ("clips", "groups", "frames")):
+        yield Caution(kind="leak", clips=leak["clips"], groups=leak["groups"], frames=leak.get("frames", 0))
     now = data_fingerprints(workspace)
     changed = [stage for stage, made_from in now.items() if info.data.get(stage) != made_from]
     if changed:
         yield Caution(kind="data_changed", detail=", ".join(changed))
+    if info.init and not info.init.same_data:
+        yield Caution(kind="started_elsewhere", detail=info.init.run)
     if split != "test":
         yield Caution(kind="chosen_on", detail=split)
     if counts.get("by") == "official":
         yield Caution(kind="official_split")
+    if dict(info.shares) != dict(info.trained_shares):
+        told = (f"{name} {100 * share:.3g} %" for name, share in info.shares.items())
+        yield Caution(kind="adjusted", detail=", ".join(told))
 
 
 def _table(samples: Samples, probabilities: Floats, classes: tuple[str, ...]) -> pl.DataFrame:

@@ -1,17 +1,17 @@
 """Batches of crops for training and for evaluation: decoded by threads straight from the memory map, a few ahead.
 
-The seed and the epoch decide the order and every random change of every picture, so that a run can be repeated and
-taken up again at any epoch, whatever the timing of the threads.
+The seed and the epoch decide the order and every random change of every picture, so that a run can be repeated, taken
+up again at any batch, and dealt to any number of processes, whatever the timing of the threads.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import cv2
 import numpy as np
@@ -23,13 +23,16 @@ from petmood.crops import CropStore
 from petmood.errors import UserError
 from petmood.parallel import cores
 from petmood.preprocess import Augmentation, Preprocessing
+from petmood.sampling import ClipSampler, Numbers, deal
+from petmood.settings import fingerprint
 from petmood.workspace import Workspace, read_table
 
 Split = Literal["train", "val", "test"]
-Numbers = npt.NDArray[np.int64]
 
 #: Pictures that one task decodes: small enough to share a batch among threads, large enough to hide the task's cost.
 _SLICE = 8
+#: Pictures of a process's batch on which batch norm can train.
+_LEAST = 2
 #: Batches that are decoded ahead of the one in use.
 _AHEAD = 3
 
@@ -121,11 +124,31 @@ def _evenly(clips: Sequence[str], limit: int, seed: int) -> list[int]:
     return sorted(row for _, row in turns[:limit])
 
 
+class LoaderState(TypedDict):
+    """Where an iteration stands, in plain values that a checkpoint can hold."""
+
+    epoch: int
+    batches: int
+    """Batches of that epoch that each process was given."""
+    order: str
+    """Fingerprint of what decides which rows come when."""
+    batch_size: int
+    processes: int
+
+
 class CropBatches:
     """Batches of a split's pictures, anew at each iteration; usable as a Lightning data loader.
 
-    Without augmentation the pictures come in order and none is left out. With it they are shuffled across the whole
-    split in each epoch, and a last batch of one is left out, because batch norm cannot train on it.
+    Without a sampler all pictures come in order. With one, for training, each epoch shows the sampler's rows. Nothing
+    is left out in either case: batch norm cannot train on one picture, hence a last training batch that would have
+    fewer than two pictures in any process is added to the batch before it.
+
+    Several processes share an epoch (``sampling.deal``): no picture is shown twice or lost, and all have the same
+    number of batches. The random changes of a picture follow from seed, epoch and its place in the epoch alone, not
+    from the number of processes or threads.
+
+    Its state (``state_dict``) is part of Lightning's checkpoints. After ``load_state_dict`` the next iteration goes on
+    with the batch that would have come next if it is of the epoch that was broken off; any other starts from the front.
     """
 
     def __init__(
@@ -137,24 +160,33 @@ class CropBatches:
         labels: Numbers | None = None,
         weights: npt.NDArray[np.float32] | None = None,
         augmentation: Augmentation | None = None,
+        sampler: ClipSampler | None = None,
         seed: int = 0,
         epoch: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world: int = 1,
         threads: int = 0,
         pinned: bool = False,
     ) -> None:
-        """Batches over all rows of ``store``.
+        """Batches of rows of ``store``.
 
         Args:
             store: crops; row numbers count in it.
             preprocessing: how a crop becomes the network's square.
-            batch_size: pictures of a batch; the last one may be smaller.
+            batch_size: pictures of a batch; the last one may be smaller, or one picture a process larger.
             labels: class number of each row; 0 for all if left out.
             weights: of each row in the loss; 1 for all if left out.
-            augmentation: random changes; also turns shuffling on.
-            seed: with the epoch it decides order and changes.
-            epoch: asked at the start of each iteration for the number of the epoch.
+            augmentation: random changes.
+            sampler: decides the rows of an epoch; left out, all rows come in order.
+            seed: with the epoch it decides the changes.
+            epoch: asked when the first batch of an iteration is taken for the number of the epoch.
+            rank: number of this process, below ``world``.
+            world: number of processes that share an epoch.
             threads: that decode; 0 means all cores.
             pinned: allocate in page-locked memory, from which a GPU can fetch by itself.
+
+        Raises:
+            UserError: an epoch is too small to train on.
         """
         self.store = store
         self.preprocessing = preprocessing
@@ -162,34 +194,84 @@ class CropBatches:
         self.labels = np.zeros(len(store), np.int64) if labels is None else labels
         self.weights = np.ones(len(store), np.float32) if weights is None else weights
         self.augmentation = augmentation
+        self._sampler = sampler  # a public `sampler` Lightning would take for one of PyTorch's
         self.seed = seed
         self.epoch = epoch
+        self.world = world
         self.threads = cores(threads)
         self.pinned = pinned
+        shown = len(store) if sampler is None else len(sampler)
+        if sampler is not None and shown < _LEAST * world:
+            raise UserError(
+                f"an epoch shows {shown} picture{'s' * (shown != 1)}; at least {_LEAST * world} are needed to train.",
+                hint="add data, or show more frames of each clip by --frames-per-clip",
+            )
+        least = 1 if sampler is None else _LEAST
+        self._batches = deal(shown, batch_size=batch_size, least=least, rank=rank, world=world)
+        self._epoch, self._given = 0, 0
+        self._continues = False
 
     def __len__(self) -> int:
-        count = len(self.store)
-        if self.augmentation is not None and count % self.batch_size == 1:
-            count -= 1
-        return math.ceil(count / self.batch_size)
+        return len(self._batches)
 
     def order(self, epoch: int) -> Numbers:
-        """Rows in the order in which this epoch shows them."""
-        if self.augmentation is None:
-            return np.arange(len(self.store))
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self.store)).astype(np.int64)
+        """Rows in the order in which this epoch shows them, over all processes."""
+        return np.arange(len(self.store)) if self._sampler is None else self._sampler.rows(epoch)
+
+    def state_dict(self) -> LoaderState:
+        """Where the iteration stands: what was yielded counts as done."""
+        return LoaderState(
+            epoch=self._epoch,
+            batches=self._given,
+            order=self._fingerprint(),
+            batch_size=self.batch_size,
+            processes=self.world,
+        )
+
+    def load_state_dict(self, state: LoaderState) -> None:
+        """Let the next iteration go on where another loader of the same rows stood.
+
+        Raises:
+            UserError: the rows, the batch size or the number of processes are others, so that the place means nothing.
+        """
+        wrong = [
+            f"{name} was {then} and is {now}"
+            for name, then, now in (
+                ("the order of pictures", state["order"], self._fingerprint()),
+                ("the batch size", state["batch_size"], self.batch_size),
+                ("the number of processes", state["processes"], self.world),
+            )
+            if then != now
+        ]
+        if wrong:
+            raise UserError(
+                f"the checkpoint stands within an epoch that cannot be continued: {'; '.join(wrong)}.",
+                hint="go on with the same data, settings and devices, or from a checkpoint at the end of an epoch",
+            )
+        self._epoch, self._given = state["epoch"], state["batches"]
+        self._continues = True
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
+        # An epoch that was complete when its state was saved is over: the same number means that it is shown again.
+        first = self._given if self._continues and epoch == self._epoch and self._given < len(self) else 0
+        self._epoch, self._given, self._continues = epoch, first, False
+        with contextlib.closing(self._decoded(epoch, first)) as batches:
+            for batch in batches:
+                self._given += 1
+                yield batch
+
+    def _decoded(self, epoch: int, first: int) -> Generator[Batch]:
+        """This process's batches from number ``first`` on."""
         order = self.order(epoch)
-        starts = iter(range(0, len(self) * self.batch_size, self.batch_size))
         # OpenCV's own threads would fight with ours over the same cores.
         cv2.setNumThreads(1)
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="petmood-decode")
         waiting: collections.deque[tuple[Batch, list[Future[None]]]] = collections.deque()
         try:
-            for start in starts:
-                waiting.append(self._begin(pool, order[start : start + self.batch_size], epoch))
+            for part in self._batches[first:]:
+                places = np.asarray(part)
+                waiting.append(self._begin(pool, order[places], places, epoch))
                 if len(waiting) > _AHEAD:
                     yield _finished(*waiting.popleft())
             while waiting:
@@ -197,7 +279,12 @@ class CropBatches:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self, pool: ThreadPoolExecutor, rows: Numbers, epoch: int) -> tuple[Batch, list[Future[None]]]:
+    def _fingerprint(self) -> str:
+        return fingerprint("in order", len(self.store)) if self._sampler is None else self._sampler.fingerprint
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, rows: Numbers, places: Numbers, epoch: int
+    ) -> tuple[Batch, list[Future[None]]]:
         size = self.preprocessing.image_size
         pixels = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=self.pinned)
         batch = Batch(
@@ -207,18 +294,17 @@ class CropBatches:
             torch.from_numpy(rows),
         )
         target = pixels.numpy()
-        tasks = [
-            pool.submit(self._fill, target[start : start + _SLICE], rows[start : start + _SLICE], epoch)
-            for start in range(0, len(rows), _SLICE)
-        ]
+        parts = [slice(start, start + _SLICE) for start in range(0, len(rows), _SLICE)]
+        tasks = [pool.submit(self._fill, target[part], rows[part], places[part], epoch) for part in parts]
         return batch, tasks
 
-    def _fill(self, target: npt.NDArray[np.uint8], rows: Numbers, epoch: int) -> None:
-        for place, row in zip(target, rows, strict=True):
+    def _fill(self, target: npt.NDArray[np.uint8], rows: Numbers, places: Numbers, epoch: int) -> None:
+        for square, row, place in zip(target, rows, places, strict=True):
             pixels = self.store.pixels(int(row))
             if self.augmentation is not None:
-                pixels = self.augmentation.apply(pixels, np.random.default_rng((self.seed, epoch, int(row))))
-            place[:] = self.preprocessing.prepare(pixels)
+                # By place, not by row: an epoch that shows a row twice changes it in two ways.
+                pixels = self.augmentation.apply(pixels, np.random.default_rng((self.seed, epoch, int(place))))
+            square[:] = self.preprocessing.prepare(pixels)
 
 
 def _finished(batch: Batch, tasks: list[Future[None]]) -> Batch:

@@ -181,6 +181,12 @@ def decode(jpeg: bytes | memoryview) -> Pixels:
     return pixels
 
 
+def thumbnail(jpeg: bytes | memoryview, side: int) -> Pixels:
+    """Grey square of a JPEG that petmood wrote (side × side; proportions are not kept); releases the GIL."""
+    small = simplejpeg.decode_jpeg(jpeg, colorspace="GRAY", fastdct=True, min_height=side, min_width=side)
+    return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) -> Crop:
     """Decode the rows that hold the window, scaled as far down as the crop allows, then cut and resize."""
     scale = min(1.0, shorter_side / min(window.width, window.height))

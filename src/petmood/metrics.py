@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
 VerdictKind = Literal["beats", "f1_only", "accuracy_only", "neither"]
-CautionKind = Literal["leak", "official_split", "chosen_on", "data_changed"]
+CautionKind = Literal["leak", "official_split", "chosen_on", "data_changed", "started_elsewhere", "adjusted"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +98,11 @@ class Caution:
     """leak: clips that stand on two sides."""
     groups: int = 0
     """leak: groups of clips that stand on two sides."""
+    frames: int = 0
+    """leak: pairs of frames on two sides that are near-copies."""
     detail: str = ""
-    """chosen_on: the split; data_changed: the stages that have run again since."""
+    """chosen_on: the split; data_changed: the stages that have run again since; started_elsewhere: the run that
+    training started from; adjusted: the shares that the answers were told to expect."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ FRAME_SCHEMA: Mapping[str, pl.DataType] = {
     "frame_id": pl.String(),  # clip/file stem; unique
     "path": pl.String(),  # the picture, absolute
     "clip": pl.String(),  # full stem of the label file (NFC), or the photo itself
-    "group": pl.String(),  # clips that may show the same animal; a split never separates them
+    "group": pl.String(),  # clips that may show the same animal; a split never separates them; `screen` joins some
+    "source_group": pl.String(),  # the group by what the source says alone
     "species": pl.String(),  # dog, cat, or null where the source does not say
     "emotion": pl.String(),  # English name, by the label source chosen and after merges
     "owner_emotion": pl.String(),  # by the owner; null where the source has one label only
@@ -27,8 +28,8 @@ FRAME_SCHEMA: Mapping[str, pl.DataType] = {
     "image_height": pl.Int32(),
     "official_split": pl.String(),  # train or val as the source's folders say; null where they do not
     "split": pl.String(),  # train, val or test; written by `split`, null before
-    "keep": pl.Boolean(),  # chosen by `curate` and, after `pack`, readable
-    "weight": pl.Float32(),  # of the frame in training; written by `curate`
+    "keep": pl.Boolean(),  # chosen by `curate`; after `pack` also readable; after `screen` also worth showing
+    "weight": pl.Float32(),  # of the frame in training; written by `curate` and `screen`
 }
 
 #: One row a refused frame, label file or picture (``rejects.parquet``).
@@ -38,7 +39,7 @@ REJECT_SCHEMA: Mapping[str, pl.DataType] = {
     "clip": pl.String(),
     "reason": pl.String(),  # a key of REASONS
     "detail": pl.String(),
-    "stage": pl.String(),  # index or pack
+    "stage": pl.String(),  # index, curate, pack or screen
 }
 
 #: Every reason for which something is left out, in the order in which the rules are tried.
@@ -54,10 +55,15 @@ REASONS: Mapping[str, str] = {
     "unknown_emotion": "the emotion is none of the six",
     "labels_disagree": "owner and inspector name different emotions (only with --label agree)",
     "other_species": "not the species asked for (only with --species)",
+    "user_verdict": "the user's verdict says to drop the clip (only with --verdicts)",
+    "small_box": "the box is too small to show what the animal does",
     "empty_image": "the picture file has no bytes",
     "unreadable_image": "the picture file cannot be decoded",
     "truncated_image": "the picture file ends too early",
     "size_differs": "the picture's size differs from the label's",
+    "blank": "the crop shows nothing: one flat colour",
+    "blurred": "the crop is too blurred to show what the animal does",
+    "near_copy": "nearly the same picture as another chosen one of its clip",
 }
 
 

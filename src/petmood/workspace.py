@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +23,8 @@ from petmood.errors import UserError
 #: Raised whenever an older petmood could misread a newer folder.
 FORMAT = 1
 
-Stage = Literal["index", "curate", "pack", "split"]
-ORDER: tuple[Stage, ...] = ("index", "curate", "pack", "split")
+Stage = Literal["index", "curate", "pack", "screen", "split"]
+ORDER: tuple[Stage, ...] = ("index", "curate", "pack", "screen", "split")
 
 
 class Workspace:
@@ -34,9 +34,13 @@ class Workspace:
         self.root = root
         self.frames = root / "frames.parquet"
         self.frames_csv = root / "frames.csv"
+        self.poses = root / "poses.parquet"
         self.rejects = root / "rejects.parquet"
+        self.leaks = root / "leaks.csv"
         self.classes_picture = root / "classes.svg"
+        self.contact_sheet = root / "contact-sheet.html"
         self.crops = root / "crops"
+        self.features = root / "features"
         self.runs = root / "runs"
 
     @classmethod
@@ -125,9 +129,18 @@ class Workspace:
         """All good frames (``FRAME_SCHEMA``), in the order of the index."""
         return read_table(self.frames)
 
-    def read_rejects(self) -> pl.DataFrame:
-        """All refused rows (``REJECT_SCHEMA``)."""
-        return read_table(self.rejects)
+    def set_columns(self, columns: Mapping[str, pl.Series]) -> None:
+        """Give frames.parquet other values in some of its columns; the rest is copied without being held in memory."""
+        frames = pl.scan_parquet(self.frames, glob=False)
+        with reading(self.frames), replacing(self.frames) as temporary:
+            names = frames.collect_schema().names()
+            kept, given = frames.drop(*columns), pl.LazyFrame({name: columns[name] for name in columns})
+            pl.concat([kept, given], how="horizontal").select(names).sink_parquet(temporary)
+
+    def read_rejects(self, *, before: Stage | None = None) -> pl.DataFrame:
+        """Refused rows (``REJECT_SCHEMA``): all of them, or those of the stages before one."""
+        rejects = read_table(self.rejects)
+        return rejects if before is None else rejects.filter(pl.col("stage").is_in(ORDER[: ORDER.index(before)]))
 
 
 def versions() -> dict[str, str]:
@@ -212,16 +225,28 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_table(*paths: Path) -> pl.DataFrame:
+def read_table(*paths: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Rows of one or more Parquet files, one below the other. Names are taken as they are, brackets too.
+
+    Args:
+        paths: the files.
+        columns: read these alone.
 
     Raises:
         UserError: a file is missing or damaged.
     """
+    wanted = None if columns is None else list(columns)
+    with reading(*paths):
+        return pl.concat([pl.read_parquet(path, glob=False, columns=wanted) for path in paths])
+
+
+@contextmanager
+def reading(*paths: Path) -> Iterator[None]:
+    """A block that reads Parquet files in any way: a file that is missing or damaged is told as `UserError`."""
     try:
-        return pl.concat([pl.read_parquet(path, glob=False) for path in paths])
+        yield
     except FileNotFoundError as error:
-        named = error.filename or ", ".join(map(str, paths[:1]))
+        named = error.filename or next((path for path in paths if not path.exists()), paths[0])
         raise UserError(f"{named} is missing.", hint="run the command that makes it again") from None
     except pl.exceptions.PolarsError as error:
         shown = ", ".join(map(str, paths[:2])) + (" …" if len(paths) > 2 else "")

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petmood.data.clean import judge, parse_merges
+from petmood.data.clean import DROP, judge, parse_merges
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS, EMOTIONS_KO
 from petmood.records import FRAME_SCHEMA, REASONS, REJECT_SCHEMA
-from petmood.sources.rows import RAW_SCHEMA, raw_rows
+from petmood.sources.rows import POINTS, RAW_SCHEMA, raw_rows
 
 GOOD = {
     "frame_id": "cat-arch-000001/frame_0_timestamp_0", "path": "/d/a.jpg", "clip": "cat-arch-000001", "group": "g",
@@ -40,7 +40,7 @@ def reason_of(change, **choices):
 def test_a_good_row_is_kept_with_every_column():
     frames, rejects = judge(rows({}))
     assert rejects.is_empty()
-    assert frames.schema == dict(FRAME_SCHEMA)
+    assert frames.schema == {**FRAME_SCHEMA, "points": POINTS}
     assert rejects.schema == dict(REJECT_SCHEMA)
     row = frames.row(0, named=True)
     assert (row["emotion"], row["owner_emotion"], row["keep"], row["weight"], row["split"]) == (
@@ -193,6 +193,30 @@ def test_an_unknown_species_is_not_the_one_asked_for():
     assert reason_of({"species": "dog"}, species="cat") == ("other_species", "dog")
 
 
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["inspect", "owner", "agree"])
+def test_an_emotion_by_verdict_counts_whatever_the_label_says_and_the_owner_s_word_stays(label):
+    verdicts = {GOOD["clip"]: "angry"}
+    for text in ("편안/안정", "배고픔", None):
+        frames, _ = judge(rows({"emotion_text": text}), label=label, verdicts=verdicts)
+        assert frames.select("emotion", "owner_emotion").rows() == [("angry", "fear")]
+
+
+def test_a_dropped_clip_is_refused_whole_and_other_clips_are_not():
+    table = rows({}, {}, {"clip": "another"})
+    frames, rejects = judge(table, verdicts={GOOD["clip"]: DROP})
+    assert frames["clip"].to_list() == ["another"]
+    assert rejects.select("reason", "detail").rows() == [("user_verdict", "the table of verdicts says drop")] * 2
+
+
+def test_what_was_wrong_without_the_verdict_is_told_first():
+    assert reason_of({"x": -1}, verdicts={GOOD["clip"]: DROP})[0] == "negative_box"
+    assert reason_of({"x": -1}, verdicts={GOOD["clip"]: "happy"})[0] == "negative_box"
+    assert reason_of({"emotion_text": "배고픔"}, verdicts={GOOD["clip"]: DROP})[0] == "unknown_emotion"
+
+
 # --- merges -----------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +272,7 @@ choices = st.fixed_dictionaries(
         "box": st.sampled_from(["drop", "clip"]),
         "species": st.sampled_from(["dog", "cat", "both"]),
         "merges": st.sampled_from([{}, {"fear": "anxious"}, {"hungry": "happy", "calm": "happy"}]),
+        "verdicts": st.sampled_from([{}, {GOOD["clip"]: DROP}, {"another": "happy"}]),
     }
 )
 
@@ -259,7 +284,7 @@ def test_every_row_ends_in_exactly_one_table_with_one_known_reason(table, choice
     assert set(rejects["reason"]) <= REASONS.keys()
     assert rejects.filter(pl.col("detail").is_null()).is_empty()
     assert frames["frame_id"].drop_nulls().is_unique().all()
-    assert frames.schema == dict(FRAME_SCHEMA)
+    assert frames.schema == {**FRAME_SCHEMA, "points": POINTS}
     assert set(frames["emotion"]) <= set(EMOTIONS) - (choice["merges"].keys() - set(choice["merges"].values()))
 
 

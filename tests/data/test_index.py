@@ -12,6 +12,7 @@ from petmood.data import index as stage
 from petmood.data.curate import curate
 from petmood.data.index import IndexSettings, index
 from petmood.data.pack import pack
+from petmood.data.poses import read_points
 from petmood.errors import RunError, UserError
 from petmood.records import FRAME_SCHEMA, REASONS, REJECT_SCHEMA
 from petmood.sources import aihub
@@ -96,12 +97,12 @@ def test_the_folder_holds_the_tables_the_notes_csv_the_mark_and_the_picture_alon
     tree.add_many(4)
     run(tree, work)
     assert sorted(path.name for path in work.iterdir()) == [
-        "classes.svg", "frames.csv", "frames.parquet", "index.json", "petmood.json", "rejects.parquet",
+        "classes.svg", "frames.csv", "frames.parquet", "index.json", "petmood.json", "poses.parquet", "rejects.parquet",
     ]  # fmt: skip
     mark = json.loads((work / "index.json").read_text(encoding="utf-8"))
     assert mark["settings"] == {
         "source": str(tree.root), "kind": "aihub", "label": "inspect", "box": "drop", "species": "both", "merge": [],
-        "pictures": "later",
+        "pictures": "later", "verdicts": "",
     }  # fmt: skip
     assert mark["counts"] == json.loads(json.dumps(index(tree.root, work).counts))
     picture = (work / "classes.svg").read_text(encoding="utf-8")
@@ -113,7 +114,7 @@ def test_frames_csv_has_the_notes_form(tree, work):
     tree.add(Clip(frames=1, emotion="공포"))
     run(tree, work)
     path = Workspace.open(work).read_frames()["path"][0]
-    assert (work / "frames.csv").read_text(encoding="utf-8") == f'image_path,bbox,labels\n{path},"4,8,30,40",공포\n'
+    assert (work / "frames.csv").read_text(encoding="utf-8") == f'image_path,bbox,labels\n{path},"4,8,32,40",공포\n'
 
 
 @pytest.mark.parametrize(
@@ -189,6 +190,85 @@ def test_a_work_folder_may_have_brackets_in_its_name(tree, tmp_path):
     assert run(tree, work).counts["kept"] == 3
     curate(work)
     assert pack(work, jobs=1, quiet=True).counts["crops"] == 3
+
+
+# --- keypoints --------------------------------------------------------------------------------------------------------
+
+
+def test_keypoints_stand_row_by_row_beside_the_frames_that_were_kept(tree, work, monkeypatch):
+    monkeypatch.setattr(aihub, "_CLIPS_A_TASK", 2)
+
+    def mark(number, refused):
+        def edit(label):
+            for frame, annotation in enumerate(label["annotations"]):
+                annotation["keypoints"] = {"1": {"x": 10 * number + frame, "y": 1}}
+            label["annotations"][refused]["bounding_box"]["x"] = -1
+
+        return edit
+
+    for number in range(5):
+        tree.add(Clip(number=number), edit=mark(number, number % 3))
+    run(tree, work)
+    workspace = Workspace.open(work)
+    points = read_points(workspace, len(workspace.read_frames()))
+    assert points.shape == (10, 30)
+    assert points[:, 0].tolist() == [1, 2, 10, 12, 20, 21, 31, 32, 40, 42]
+    assert workspace.mark("index")["counts"]["posed"] == 10
+
+
+def test_a_source_without_keypoints_leaves_no_table_of_them(tree, work):
+    tree.add(Clip(number=1))
+    run(tree, work)
+    assert Workspace.open(work).poses.exists()
+    tree.add(Clip(number=1), edit=lambda label: [item.update(keypoints={}) for item in label["annotations"]])
+    counts = run(tree, work).counts
+    assert (counts["kept"], counts["posed"]) == (3, 0)
+    assert not Workspace.open(work).poses.exists()
+    assert read_points(Workspace.open(work), 3) is None
+
+
+def test_keypoints_of_another_index_are_refused(tree, work):
+    tree.add(Clip(number=1))
+    run(tree, work)
+    with pytest.raises(
+        UserError, match="poses.parquet has 3 rows and frames.parquet 4; one index makes both"
+    ) as caught:
+        read_points(Workspace.open(work), 4)
+    assert "--force" in caught.value.hint
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_correct_and_drop_whole_clips_and_are_counted(tree, work, tmp_path):
+    clips = [tree.add(Clip(number=number)) for number in range(4)]
+    table = tmp_path / "verdicts.csv"
+    lines = [f"{clips[0].name},공포", f"{clips[1].name},drop", f"{clips[2].name},keep", "elsewhere,drop"]
+    table.write_text("\n".join(["clip,verdict", *lines]), encoding="utf-8")
+    summary = run(tree, work, verdicts=str(table), label="owner")
+    frames = Workspace.open(work).read_frames()
+    emotions = dict(frames.select("clip", "emotion").unique().iter_rows())
+    assert emotions == {clips[0].name: "fear", clips[2].name: "calm", clips[3].name: "calm"}
+    assert set(frames["owner_emotion"]) == {"calm"}
+    assert summary.counts["refused"] == {"user_verdict": 3}
+    assert summary.counts["verdicts"] == {"emotion": 1, "dropped": 1, "unknown": 1, "unknown_such_as": ["elsewhere"]}
+    assert (
+        "verdicts: 1 clips have your emotion, 1 are dropped; 1 speak of clips that are not there (such as elsewhere)"
+    ) in summary.lines
+
+
+def test_an_index_is_made_again_when_a_verdict_changes_and_not_when_the_table_moves(tree, work, tmp_path):
+    clip = tree.add()
+    tree.add(Clip(number=9))
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text(f"clip,verdict,why\n{clip.name},,", encoding="utf-8")
+    assert not run(tree, work).skipped
+    assert run(tree, work, verdicts=str(one)).skipped
+    one.write_text(f"clip,verdict,why\n{clip.name},happy,", encoding="utf-8")
+    assert not run(tree, work, verdicts=str(one)).skipped
+    two.write_text(f"clip,why,verdict\n{clip.name},tail,행복", encoding="utf-8")
+    assert run(tree, work, verdicts=str(two)).skipped
+    assert not run(tree, work).skipped
 
 
 # --- skipping ---------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_every_chosen_frame_becomes_a_crop_in_the_order_of_the_frames(work):
 def test_a_crop_has_the_size_of_the_widened_box_and_the_shorter_side_asked_for(work):
     run(work)
     store = CropStore(work / "crops")
-    window = crop_window(Box(8, 4, 40, 30), 0.1, *SIZE)
+    window = crop_window(Box(8, 4, 40, 32), 0.1, *SIZE)
     assert {store.pixels(row).shape[1::-1] for row in range(len(store))} == {output_size(window, 32)}
     assert set(store.table.select("width", "height").rows()) == {output_size(window, 32)}
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import assume, given
@@ -9,10 +10,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fixtures.trees import Clip
+from petmood.data.copies import find_copies
 from petmood.data.curate import curate
 from petmood.data.index import index
+from petmood.data.leaks import leaking_clips, summed
 from petmood.data.pack import pack
-from petmood.data.split import SplitSettings, audit, by_group, clip_table, split
+from petmood.data.screen import ScreenSettings, screen
+from petmood.data.split import SplitSettings, by_group, clip_table, split
 from petmood.errors import RunError, UserError
 from petmood.labels import EMOTIONS
 from petmood.records import FRAME_SCHEMA
@@ -23,6 +27,7 @@ def prepared(tree, work):
     index(tree.root, work, jobs=1, quiet=True)
     curate(work)
     pack(work, jobs=1, quiet=True)
+    screen(work)
     return work
 
 
@@ -74,7 +79,7 @@ def test_no_group_ever_stands_on_two_sides_and_every_clip_on_one(found, seed, sh
     assert set(sides) <= {"train", "val", "test"}
     assert ("test" in set(sides)) == (shares[1] > 0)
     assert "val" in set(sides)
-    assert audit(clips.with_columns(split=sides))["leak"] == {"clips": 0, "groups": 0, "examples": []}
+    assert leaking_clips(clips.with_columns(split=sides)).is_empty()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +144,11 @@ def test_the_audit_counts_clips_and_groups_on_two_sides():
             "split": ["train", "val", "train", "test", "train", None],
         }
     )
-    assert audit(clips)["leak"] == {"clips": 1, "groups": 2, "examples": ["1", "2"]}
+    leaks = leaking_clips(clips)
+    assert summed(leaks) == {"clips": 1, "groups": 2, "frames": 0, "examples": ["1", "2"]}
+    assert leaks.select("kind", "name", "sides").rows() == [
+        ("clip", "a", "train|val"), ("group", "1", "train|val"), ("group", "2", "train|test"),
+    ]  # fmt: skip
 
 
 def test_clips_without_kept_frames_take_no_part():
@@ -160,8 +169,8 @@ def test_the_stage_writes_sides_into_the_frames_and_nothing_else(work):
     assert after["split"].null_count() == 0
     assert sum(summary.counts["clips"].values()) == 24
     assert summary.counts["groups"] == summary.counts["clips"]
-    assert summary.counts["leak"] == {"clips": 0, "groups": 0, "examples": [], "allowed": False}
-    assert "audit: no clip and no group stands on two sides" in summary.lines
+    assert summary.counts["leak"] == {"clips": 0, "groups": 0, "frames": 0, "examples": [], "allowed": False}
+    assert "audit: no clip, no group and no near-copy of a frame stands on two sides" in summary.lines
     assert [line.split()[0] for line in summary.lines[-6:]] == list(EMOTIONS)
 
 
@@ -186,7 +195,7 @@ def test_the_stage_is_skipped_until_something_changes(work):
 def test_the_stage_needs_crops(tree, tmp_path):
     tree.add()
     index(tree.root, tmp_path / "work", jobs=1, quiet=True)
-    with pytest.raises(UserError, match="has no completed stage `pack`"):
+    with pytest.raises(UserError, match="has no completed stage `screen`"):
         split(tmp_path / "work")
 
 
@@ -230,16 +239,20 @@ def test_the_official_split_is_kept_and_said_not_to_be_animal_independent(offici
     assert "AI Hub's own split was made clip by clip: it is not animal-independent" in summary.lines
 
 
-def test_a_leak_fails_with_numbers_and_an_example_and_writes_nothing(official):
+def test_a_leak_fails_with_numbers_and_examples_and_writes_nothing_but_the_list(official):
     work = official(leak=True)
     before = {path: path.read_bytes() for path in work.iterdir() if path.is_file()}
     with pytest.raises(RunError) as caught:
         split(work, SplitSettings(split="official"))
     assert caught.value.message.startswith(
-        "split leaks: 0 clips and 1 groups of clips stand on two sides (such as 20210105/cat/0/FEMALE/3/Y/1/실내)."
+        "split leaks: 0 clips, 1 groups of clips and 0 pairs of near-copies stand on two sides; "
+        f"{work / 'leaks.csv'} lists them, such as group 20210105/cat/0/FEMALE/3/Y/1/실내 (train, val). "
     )
     assert "--allow-leak" in caught.value.hint
     assert caught.value.exit_code == 1
+    listed = (work / "leaks.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert listed == ["kind,name,other,sides,bits", "group,20210105/cat/0/FEMALE/3/Y/1/실내,,train|val,"]
+    (work / "leaks.csv").unlink()
     assert {path: path.read_bytes() for path in work.iterdir() if path.is_file()} == before
 
 
@@ -248,7 +261,10 @@ def test_a_leak_that_is_allowed_is_recorded_for_every_later_report(official):
     summary = split(work, SplitSettings(split="official", allow_leak=True))
     assert summary.counts["leak"]["groups"] == 1
     assert Workspace.open(work).mark("split")["counts"]["leak"]["allowed"] is True
-    assert "LEAK, allowed: 0 clips and 1 groups stand on two sides" in summary.lines
+    assert (
+        "LEAK, allowed: 0 clips, 1 groups of clips and 0 pairs of near-copies stand on two sides (leaks.csv)"
+        in summary.lines
+    )
 
 
 def test_an_official_split_that_the_source_does_not_tell_is_refused(work):
@@ -258,3 +274,93 @@ def test_an_official_split_that_the_source_does_not_tell_is_refused(work):
     write_table(frames.with_columns(official_split=pl.lit(None, pl.String)), Workspace.open(work).frames)
     with pytest.raises(UserError, match="official split is unknown for 24 of 24 clips"):
         split(work, SplitSettings(split="official"))
+
+
+# --- near-copies on two sides -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tree, tmp_path):
+    """Builds 24 clips of 24 animals, the pictures of the first also standing under another clip's name."""
+
+    def make(**settings):
+        clips = tree.add_many(24, frames=3)
+        _, source = tree.folders(clips[0])
+        for other in clips[1:6]:  # five copies: on any split of so few clips some stand on the other side
+            _, target = tree.folders(other)
+            for number in range(3):
+                (target / other.picture(number)).write_bytes((source / clips[0].picture(number)).read_bytes())
+        index(tree.root, tmp_path / "work", jobs=1, quiet=True)
+        curate(tmp_path / "work")
+        pack(tmp_path / "work", jobs=1, quiet=True)
+        screen(tmp_path / "work", ScreenSettings(**settings))
+        return tmp_path / "work"
+
+    return make
+
+
+SIDES = SplitSettings(val=0.3, test=0.3)
+
+
+def test_joined_copies_never_stand_on_two_sides_whatever_the_seed(copied):
+    work = copied()
+    for seed in range(8):
+        assert split(work, SplitSettings(val=0.3, test=0.3, seed=seed)).counts["leak"]["frames"] == 0
+    assert not (work / "leaks.csv").exists()
+
+
+def test_copies_that_were_not_joined_are_found_listed_and_refused(copied):
+    work = copied(near_copies="off")
+    with pytest.raises(RunError) as caught:
+        split(work, SIDES)
+    listed = pl.read_csv(work / "leaks.csv")
+    assert 0 < len(listed) <= 18
+    assert set(listed["kind"]) == {"frame"}
+    assert set(listed["bits"]) == {0}
+    assert all(first != second for first, second in (sides.split("|") for sides in listed["sides"]))
+    frames = {name.split("/")[1] for name in listed["name"]} | {name.split("/")[1] for name in listed["other"]}
+    assert len(frames) == 3  # every frame of the clip that was copied
+    name, other, sides = listed.row(0)[1:4]
+    first, second = sides.split("|")
+    assert f"{len(listed)} pairs of near-copies stand on two sides" in caught.value.message
+    assert f"frames {name} ({first}) and {other} ({second}), 0 bits apart" in caught.value.message
+    assert caught.value.message.count(" bits apart") <= 10
+    assert Workspace.open(work).mark("split") == {}
+
+
+def test_copies_that_are_allowed_are_counted_and_listed(copied):
+    work = copied(near_copies="off")
+    summary = split(work, SplitSettings(val=0.3, test=0.3, allow_leak=True))
+    leak = Workspace.open(work).mark("split")["counts"]["leak"]
+    assert leak["frames"] == len(pl.read_csv(work / "leaks.csv")) > 0
+    assert leak["clips"] == leak["groups"] == 0
+    assert any(line.startswith("LEAK, allowed: 0 clips, 0 groups") for line in summary.lines)
+    screen(work)
+    split(work, SIDES)
+    assert not (work / "leaks.csv").exists()
+
+
+def test_a_split_by_another_column_is_audited_for_near_copies_too(copied):
+    work = copied()
+    found = []
+    for seed in range(4):
+        try:
+            split(work, SplitSettings(val=0.3, test=0.3, group_by="source_group", seed=seed))
+        except RunError as error:
+            found.append(error.message)
+    assert any("0 clips, 0 groups of clips and" in message and "bits apart" in message for message in found)
+
+
+def test_every_frame_with_an_equal_one_on_another_side_is_listed():
+    workspace_sides = [0, 0, 1, 1, 2, 0]
+    alike = lambda left, right: np.ones(len(left), bool)  # noqa: E731
+    hashes = np.array([7, 7, 7, 7, 7, 1 << 60], np.uint64)
+    sides = np.array(workspace_sides)
+    settled = lambda left, right: sides[left] == sides[right]  # noqa: E731
+    links = [
+        link
+        for found in find_copies(hashes, within=2, alike=alike, settled=settled, sides=sides)
+        for link in zip(*found, strict=True)
+    ]
+    assert all(sides[left] != sides[right] for left, right, _ in links)
+    assert {row for left, right, _ in links for row in (left, right)} == {0, 1, 2, 3, 4}

@@ -12,8 +12,8 @@ from fixtures.workspaces import make_workspace
 from petmood.errors import UserError
 from petmood.evaluate import evaluate
 from petmood.records import REASONS
-from petmood.report import write_report
 from petmood.report.page import read_page
+from petmood.report.render import write_report
 from petmood.report.texts import REASONS_KO, TEXTS
 
 GOLDEN = Path(__file__).parent / "golden" / "report.html"

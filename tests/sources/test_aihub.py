@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fixtures.trees import LAYOUTS, Clip, Tree, jpeg
 from petmood.sources import open_source
 from petmood.sources.aihub import AihubTask, ClipFiles, pair
-from petmood.sources.rows import RAW_SCHEMA
+from petmood.sources.rows import NO_POINT, RAW_SCHEMA
 
 
 def rows_of(root):
@@ -124,9 +124,10 @@ def test_a_frame_carries_what_its_label_says(tree):
         "action": "walkrun",
         "situation": "휴식시간, 자신만의 공간에 들어갔을 때(캔넬, 소파 침대 밑 등)",
         "timestamp_ms": 200,
-        "x": 8, "y": 4, "width": 40, "height": 30,
+        "x": 8, "y": 4, "width": 40, "height": 32,
         "image_width": 64, "image_height": 48,
         "official_split": "train",
+        "points": [*(part for point in range(1, 15) for part in (10 + point, 9)), NO_POINT, NO_POINT],
         "refused": None,
         "detail": None,
     }  # fmt: skip
@@ -191,7 +192,7 @@ def drop(*path):
         put("annotations", 1, "keypoints", value={}),
         put("annotations", 1, "keypoints", value=None),
         put("annotations", 1, "frame_url", value="https://somewhere/frame.jpg"),
-        put("annotations", 1, "bounding_box", value={"height": 30, "width": 40, "y": 4, "x": 8}),
+        put("annotations", 1, "bounding_box", value={"height": 32, "width": 40, "y": 4, "x": 8}),
         put("new key", value=[{"deep": [1, None, "가"]}]),
         drop("annotations", 1, "keypoints"),
         drop("metadata", "seq"),
@@ -206,6 +207,61 @@ def test_other_kinds_of_numbers_further_keys_and_unneeded_absent_ones_do_not_mat
     assert rows["refused"].null_count() == 6
     numbers = ("timestamp_ms", "x", "y", "width", "height", "image_width", "image_height", "emotion_text")
     assert rows.select(numbers)[:3].equals(rows.select(numbers)[3:])
+
+
+def points_of(tree):
+    """Keypoints of all rows as pairs, None where one is not known."""
+    return [
+        [None if x == NO_POINT else (x, y) for x, y in zip(row[::2], row[1::2], strict=True)]
+        for row in rows_of(tree.root)["points"].to_list()
+    ]
+
+
+def test_keypoints_that_are_null_or_absent_in_any_way_are_not_known(tree):
+    whole = {str(code): {"x": code, "y": 100 + code} for code in range(1, 16)}
+    forms = [
+        whole,
+        {**whole, "3": None},
+        {code: point for code, point in whole.items() if code != "3"},
+        {**whole, "3": {"x": 5, "y": None}},
+        {**whole, "3": {"y": 5}},
+        {**whole, "3": {}},
+        dict(reversed(whole.items())),
+    ]
+    clip = Clip(frames=len(forms) + 3)
+
+    def edit(label):
+        for annotation, form in zip(label["annotations"], [*forms, None, {}], strict=False):
+            annotation["keypoints"] = form
+        del label["annotations"][-1]["keypoints"]
+
+    tree.add(clip, edit=edit)
+    all_known = [(code, 100 + code) for code in range(1, 16)]
+    without_third = [*all_known[:2], None, *all_known[3:]]
+    assert points_of(tree) == [all_known, *[without_third] * 5, all_known, *[[None] * 15] * 3]
+
+
+def test_keypoints_of_any_number_are_kept_within_what_the_table_holds(tree):
+    points = {"1": {"x": -12, "y": 7.6}, "2": {"x": 1e9, "y": -1e9}, "16": {"x": 1, "y": 1}}
+    tree.add(Clip(frames=1), edit=put("annotations", 0, "keypoints", value=points))
+    assert points_of(tree)[0] == [(-12, 7), (32767, -32767), *[None] * 13]
+
+
+@pytest.mark.parametrize("odd", [[], "none", 5, {"1": [3, 4]}, {"1": {"x": "left", "y": 2}}], ids=str)
+def test_keypoints_of_an_unknown_form_leave_the_clip_without_any_and_all_else_as_it_is(tree, odd):
+    tree.add(Clip(number=1), edit=lambda label: [item.pop("keypoints") for item in label["annotations"]])
+    tree.add(Clip(number=2), edit=put("annotations", 1, "keypoints", value=odd))
+    rows = rows_of(tree.root)
+    same = rows.drop("frame_id", "path", "clip")
+    assert rows["refused"].null_count() == 6
+    assert same[:3].equals(same[3:])
+    assert rows["points"].to_list() == [[NO_POINT] * 30] * 6
+
+
+def test_frames_without_a_picture_have_no_keypoints(tree):
+    clip = Clip(frames=3)
+    tree.add(clip, pictures={clip.picture(1): jpeg()})
+    assert [frame[0] for frame in points_of(tree)] == [None, (11, 9), None]
 
 
 def test_a_timestamp_with_a_point_may_also_stand_in_the_picture_name(tree):

@@ -18,13 +18,17 @@ from petmood.settings import problems
 #: Command → what it does. The module of that name is imported only when the command is called, so --help is instant.
 COMMANDS = {
     "demo": "Made-up clips through every stage to a report, in minutes.",
-    "prepare": "A source to crops with a split: index, curate, pack, split; skips what is up to date.",
+    "prepare": "A source to crops with a split: index, curate, pack, screen, split; skips what is up to date.",
     "train": "Train a classifier on a prepared work folder.",
     "evaluate": "Judge a run on clips it has not seen, and write its report.",
     "predict": "The emotion in photos, by a trained run.",
+    "adjust": "Tell a run how often each emotion will be met, without training again.",
+    "audit": "List the clips whose label looks doubtful, for you to judge.",
+    "sheet": "A page with the kept and dropped frames of some clips.",
     "index": "Read every label of a source; refuse bad frames, each with a reason.",
     "curate": "Choose the frames of each clip that are used.",
     "pack": "Decode each chosen frame once and keep the animal as a small crop.",
+    "screen": "Drop blank, blurred and near-copied crops; join the groups of clips that share near-copies.",
     "split": "Divide the clips into training, validation and test by group, and audit it.",
     "synth": "A made-up data set in AI Hub layout, with planted faults.",
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from petmood.cli.common import Force, Json, tell
+from petmood.cli.common import Force, Json, Sheet, show_sheet, tell
 from petmood.data.curate import CurateSettings
 
 
@@ -15,6 +15,7 @@ def curate(
     work: Path,
     *,
     settings: Annotated[CurateSettings, Parameter(name="*")] = CurateSettings(),  # noqa: B008 - frozen
+    sheet: Sheet = True,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -27,4 +28,7 @@ def curate(
     """
     from petmood.data.curate import curate as run
 
-    tell(run(work, settings, force=force), json=json)
+    summary = run(work, settings, force=force)
+    tell(summary, json=json)
+    if sheet and not summary.skipped:
+        show_sheet(work, json=json)

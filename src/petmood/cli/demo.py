@@ -34,10 +34,12 @@ def demo(
     from petmood.data.curate import curate
     from petmood.data.index import index
     from petmood.data.pack import pack
+    from petmood.data.screen import screen
     from petmood.data.split import split
     from petmood.evaluate import evaluate
     from petmood.recipes import recipe_settings
-    from petmood.report import summary_lines, write_report
+    from petmood.report.render import write_report
+    from petmood.report.texts import summary_lines
     from petmood.synth import SynthSettings, synth
     from petmood.train import train
     from petmood.workspace import Workspace
@@ -47,6 +49,7 @@ def demo(
     tell(index(source, work, jobs=jobs, quiet=quiet), json=False)
     tell(curate(work), json=False)
     tell(pack(work, jobs=jobs, quiet=quiet), json=False)
+    tell(screen(work), json=False)
     tell(split(work), json=False)
     run = train(Workspace.open(work), "demo", recipe_settings("demo"), quiet=quiet).run
     evaluation = evaluate(run, quiet=quiet)

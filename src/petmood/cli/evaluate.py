@@ -29,7 +29,8 @@ def evaluate(
         A run folder that `petmood train` made: WORK/runs/NAME.
     """
     from petmood.evaluate import evaluate as judge
-    from petmood.report import summary_lines, write_report
+    from petmood.report.render import write_report
+    from petmood.report.texts import summary_lines
 
     evaluation = judge(run, settings, quiet=quiet)
     report = write_report(run, lang)

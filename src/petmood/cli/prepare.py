@@ -7,11 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from petmood.cli.common import Force, Jobs, Json, Quiet, tell
+from petmood.cli.common import Force, Jobs, Json, Quiet, Sheet, show_sheet, tell
+from petmood.cli.screen import FEATURES, features_for
 from petmood.data.curate import CurateSettings
 from petmood.data.index import IndexSettings
 from petmood.data.pack import PackSettings
+from petmood.data.screen import ScreenSettings
 from petmood.data.split import SplitSettings
+from petmood.recipes.features import FeatureSettings
+from petmood.records import StageSummary
 
 
 def prepare(
@@ -21,13 +25,16 @@ def prepare(
     index: Annotated[IndexSettings, Parameter(name="*", group="index")] = IndexSettings(),  # noqa: B008 - frozen
     curate: Annotated[CurateSettings, Parameter(name="*", group="curate")] = CurateSettings(),  # noqa: B008
     pack: Annotated[PackSettings, Parameter(name="*", group="pack")] = PackSettings(),  # noqa: B008
+    screen: Annotated[ScreenSettings, Parameter(name="*", group="screen")] = ScreenSettings(),  # noqa: B008
     split: Annotated[SplitSettings, Parameter(name="*", group="split")] = SplitSettings(),  # noqa: B008
+    features: Annotated[FeatureSettings, Parameter(name="*", group=FEATURES)] = FeatureSettings(),  # noqa: B008
+    sheet: Sheet = True,
     jobs: Jobs = 0,
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Turn SOURCE into crops with a split: index, curate, pack, split. Stages that are up to date are skipped.
+    """Turn SOURCE into crops with a split: index, curate, pack, screen, split. Stages that are up to date are skipped.
 
     Parameters
     ----------
@@ -39,9 +46,21 @@ def prepare(
     from petmood.data.curate import curate as run_curate
     from petmood.data.index import index as run_index
     from petmood.data.pack import pack as run_pack
+    from petmood.data.screen import screen as run_screen
     from petmood.data.split import split as run_split
 
-    tell(run_index(source, work, index, jobs=jobs, quiet=quiet, force=force), json=json)
-    tell(run_curate(work, curate, force=force), json=json)
-    tell(run_pack(work, pack, jobs=jobs, quiet=quiet, force=force), json=json)
-    tell(run_split(work, split, force=force), json=json)
+    changed = False
+
+    def told(summary: StageSummary) -> None:
+        nonlocal changed
+        changed = changed or not summary.skipped
+        tell(summary, json=json)
+
+    told(run_index(source, work, index, jobs=jobs, quiet=quiet, force=force))
+    told(run_curate(work, curate, force=force))
+    told(run_pack(work, pack, jobs=jobs, quiet=quiet, force=force))
+    described = features_for(work, screen, features, quiet=quiet)
+    told(run_screen(work, screen, features=described, threads=jobs, force=force))
+    told(run_split(work, split, force=force))
+    if sheet and changed:
+        show_sheet(work, json=json)

@@ -21,7 +21,7 @@ train = cyclopts.App(name="train", config=fill_from_recipe)
 def command(
     work: Path,
     *,
-    recipe: Annotated[str, Parameter(help="Shipped recipe (default, notes, demo) or a .yaml file.")] = DEFAULT,
+    recipe: Annotated[str, Parameter(help="Shipped (default, demo, notes, retrain-head) or a .yaml file.")] = DEFAULT,
     name: Annotated[str, Parameter(help="Of the run; the recipe's name if left out.")] = "",
     resume: Annotated[bool, Parameter(help="Go on with a stopped run, by its own settings.", negative=())] = False,
     settings: Annotated[

@@ -10,10 +10,14 @@ import polars as pl
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS, EMOTIONS_KO, display, emotion_of, normalise
 from petmood.records import FRAME_SCHEMA, REJECT_SCHEMA
+from petmood.sources.rows import POINTS
 
 LabelSource = Literal["inspect", "owner", "agree"]
 BoxRule = Literal["drop", "clip"]
 SpeciesChoice = Literal["dog", "cat", "both"]
+
+#: A verdict that refuses a clip; any other is the English name of the emotion that it shows.
+DROP = "drop"
 
 _BOX = ("x", "y", "width", "height")
 
@@ -57,8 +61,9 @@ def judge(
     box: BoxRule = "drop",
     species: SpeciesChoice = "both",
     merges: Mapping[str, str] | None = None,
+    verdicts: Mapping[str, str] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Good frames (``FRAME_SCHEMA``) and refused rows (``REJECT_SCHEMA``) of raw rows, in their order.
+    """Good frames (``FRAME_SCHEMA`` and ``points``) and refused rows (``REJECT_SCHEMA``) of raw rows, in their order.
 
     Args:
         rows: ``sources.rows.RAW_SCHEMA``.
@@ -66,14 +71,17 @@ def judge(
         box: ``drop`` refuses boxes that leave the picture (the notes' rules), ``clip`` cuts them at its edge.
         species: keep one species alone.
         merges: see `parse_merges`.
+        verdicts: clip → ``DROP`` or the emotion that counts whatever its label says.
     """
     text = "owner_text" if label == "owner" else "emotion_text"
     duplicate = pl.col("frame_id").is_not_null() & ~pl.col("frame_id").is_first_distinct()
     named = rows.lazy().with_columns(
         inspect=_emotions(rows["emotion_text"], merges or {}),
         owner=_emotions(rows["owner_text"], merges or {}),
+        verdict=_verdicts(rows["clip"], verdicts or {}),
     )
-    named = named.with_columns(emotion=pl.col("owner") if label == "owner" else pl.col("inspect"))
+    corrected = pl.when(pl.col("verdict") != DROP).then("verdict")
+    named = named.with_columns(emotion=pl.coalesce(corrected, "owner" if label == "owner" else "inspect"))
     if box == "clip":
         named = named.with_columns(_clipped())
     judged = named.with_columns(
@@ -100,9 +108,11 @@ def _first_reason(label: LabelSource, box: BoxRule, species: SpeciesChoice) -> p
         ("unknown_emotion", pl.col("emotion").is_null()),
     ]
     if label == "agree":
-        rules.append(("labels_disagree", pl.col("inspect").ne_missing(pl.col("owner"))))
+        differ = pl.col("inspect").ne_missing(pl.col("owner"))
+        rules.append(("labels_disagree", pl.col("verdict").is_null() & differ))
     if species != "both":
         rules.append(("other_species", pl.col("species").ne_missing(pl.lit(species))))
+    rules.append(("user_verdict", pl.col("verdict") == DROP))
     return pl.coalesce(pl.when(condition).then(pl.lit(reason)) for reason, condition in rules)
 
 
@@ -128,23 +138,31 @@ def _clipped() -> list[pl.Expr]:
 def _emotions(texts: pl.Series, merges: Mapping[str, str]) -> pl.Series:
     """English emotion names of words, merges applied; null where a word names none."""
     words = texts.unique().drop_nulls().to_list()
-    names = {word: _emotion(word, merges) for word in words}
+    names = {word: merged_emotion(word, merges) for word in words}
     return texts.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
 
 
-def _emotion(word: str, merges: Mapping[str, str]) -> str | None:
+def merged_emotion(word: str, merges: Mapping[str, str]) -> str | None:
+    """The emotion that a word means after merges (see `parse_merges`), or None."""
     known = emotion_of(word)
     return merges.get(known or normalise(word).lower(), known)
+
+
+def _verdicts(clips: pl.Series, verdicts: Mapping[str, str]) -> pl.Series:
+    """Each row's verdict, or null."""
+    return clips.replace_strict(list(verdicts), list(verdicts.values()), default=None, return_dtype=pl.String)
 
 
 def _frames(good: pl.LazyFrame) -> pl.DataFrame:
     completed = good.with_columns(
         owner_emotion="owner",
+        source_group="group",
         split=pl.lit(None, pl.String),
         keep=pl.lit(value=True),
         weight=pl.lit(1.0, pl.Float32),
     )
-    return completed.select(pl.col(name).cast(kind) for name, kind in FRAME_SCHEMA.items()).collect()
+    columns = {**FRAME_SCHEMA, "points": POINTS}
+    return completed.select(pl.col(name).cast(kind) for name, kind in columns.items()).collect()
 
 
 def _rejects(bad: pl.LazyFrame, text: str) -> pl.DataFrame:
@@ -163,6 +181,8 @@ def _rejects(bad: pl.LazyFrame, text: str) -> pl.DataFrame:
         .then(pl.concat_str("emotion_text", pl.lit(" / "), pl.col("owner_text").fill_null("?")))
         .when(pl.col("reason") == "other_species")
         .then(pl.col("species").fill_null("not told"))
+        .when(pl.col("reason") == "user_verdict")
+        .then(pl.lit("the table of verdicts says drop"))
     )
     named = bad.with_columns(detail=detail, stage=pl.lit("index"))
     return named.select(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()).collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,16 +14,18 @@ from pydantic.dataclasses import dataclass
 from petmood.charts import ClassBar, class_bars
 from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, parse_merges
 from petmood.data.reading import Reading, read_piece
+from petmood.data.verdicts import read_verdicts, verdict_counts
 from petmood.errors import RunError, UserError
 from petmood.labels import EMOTIONS_KO, classes_of
 from petmood.parallel import followed, progress, run_tasks
-from petmood.records import REASONS, StageSummary
+from petmood.records import FRAME_SCHEMA, REASONS, StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.sources import Source, open_source
+from petmood.sources.rows import NO_POINT
 from petmood.workspace import Workspace, replacing
 
 #: Part of what an index is made from: raise it when the rules change, so that old ones count as outdated.
-_RULES = 1
+_RULES = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -39,6 +42,8 @@ class IndexSettings:
     """Treat one emotion (or any other word) as another: WORD=EMOTION, for example 공포=불안/슬픔. May be repeated."""
     pictures: Literal["later", "now"] = "later"
     """Check the picture files later, when the chosen ones are packed, or all of them now (reads every file)."""
+    verdicts: str = ""
+    """A CSV with your verdicts on clips: columns clip and verdict, which is keep, drop or the emotion that it shows."""
 
 
 def index(
@@ -59,12 +64,14 @@ def index(
         RunError: not one frame is good.
     """
     merges = parse_merges(settings.merge)
+    verdicts = read_verdicts(Path(settings.verdicts), merges) if settings.verdicts else {}
     opened = open_source(source, named=list(merges))
     if settings.label != "inspect" and not opened.has_owner_labels:
         hint = "leave out --label; there is only one label"
         raise UserError(f"label {settings.label!r} needs owner labels, which {source} has not.", hint=hint)
     workspace = Workspace.create(work)
-    made_from = fingerprint("index", _RULES, opened.fingerprint, str(source.resolve()), settings)
+    said = dataclasses.replace(settings, verdicts="")  # what the table says counts, not where it lies
+    made_from = fingerprint("index", _RULES, opened.fingerprint, str(source.resolve()), said, sorted(verdicts.items()))
     if not force and workspace.is_current("index", made_from):
         return StageSummary(stage="index", skipped=True, counts=workspace.mark("index")["counts"])
     pieces = workspace.root / f".index-{made_from}"
@@ -72,8 +79,8 @@ def index(
         if force or other != pieces:
             shutil.rmtree(other)
     pieces.mkdir(exist_ok=True)
-    _read_all(pieces, opened, settings, merges, jobs=jobs, quiet=quiet)
-    counts = _write(workspace, pieces)
+    _read_all(pieces, opened, settings, merges, verdicts, jobs=jobs, quiet=quiet)
+    counts = _write(workspace, pieces, verdicts)
     _write_picture(workspace, counts)
     workspace.finish(
         "index",
@@ -86,7 +93,14 @@ def index(
 
 
 def _read_all(
-    pieces: Path, source: Source, settings: IndexSettings, merges: Mapping[str, str], *, jobs: int, quiet: bool
+    pieces: Path,
+    source: Source,
+    settings: IndexSettings,
+    merges: Mapping[str, str],
+    verdicts: Mapping[str, str],
+    *,
+    jobs: int,
+    quiet: bool,
 ) -> None:
     """Judge every task's rows into a folder of pieces; pieces that an earlier, killed run left are not made again."""
     work = [
@@ -96,6 +110,7 @@ def _read_all(
             box=settings.box,
             species=settings.species,
             merges=merges,
+            verdicts=verdicts,
             check_pictures=settings.pictures == "now",
             frames=pieces / f"{number:06d}.frames",
             rejects=pieces / f"{number:06d}.rejects",
@@ -110,7 +125,7 @@ def _read_all(
             pass
 
 
-def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:
+def _write(workspace: Workspace, pieces: Path, verdicts: Mapping[str, str]) -> dict[str, Any]:
     """Join the pieces into the workspace's tables; returns the counts.
 
     Raises:
@@ -118,6 +133,8 @@ def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:
     """
     frames, rejects = _joined(pieces, "frames"), _joined(pieces, "rejects")
     counts = _count(frames, rejects)
+    if verdicts:
+        counts["verdicts"] = verdict_counts(verdicts, frames, rejects)
     if not counts["kept"]:
         told = _examples(rejects)
         shutil.rmtree(pieces)
@@ -128,15 +145,25 @@ def _write(workspace: Workspace, pieces: Path) -> dict[str, Any]:
     workspace.begin("index")
     with replacing(workspace.rejects) as temporary:
         rejects.sink_parquet(temporary)
+    _write_frames(workspace, frames, posed=counts["posed"] > 0)
+    return counts
+
+
+def _write_frames(workspace: Workspace, frames: pl.LazyFrame, *, posed: bool) -> None:
+    """The table of frames, the notes' CSV, and the keypoints row by row beside it; no file where there are none."""
+    if posed:
+        with replacing(workspace.poses) as temporary:
+            frames.select("points").sink_parquet(temporary)
+    else:
+        workspace.poses.unlink(missing_ok=True)
     with replacing(workspace.frames) as temporary:
-        frames.sink_parquet(temporary)
+        frames.select(*FRAME_SCHEMA).sink_parquet(temporary)
     bbox = pl.concat_str("y", "x", "height", "width", separator=",")
     korean = pl.col("emotion").replace_strict(list(EMOTIONS_KO), list(EMOTIONS_KO.values()))
     with replacing(workspace.frames_csv) as temporary:
         frames.select(pl.col("path").alias("image_path"), bbox.alias("bbox"), korean.alias("labels")).sink_csv(
             temporary
         )
-    return counts
 
 
 def _joined(pieces: Path, kind: str) -> pl.LazyFrame:
@@ -166,6 +193,7 @@ def _count(frames: pl.LazyFrame, rejects: pl.LazyFrame) -> dict[str, Any]:
         "kept": kept,
         "clips": sum(clips for _, clips in totals.values()),
         "groups": frames.select(pl.col("group").n_unique()).collect().item(),
+        "posed": frames.select((pl.col("points").arr.max() > NO_POINT).sum()).collect().item(),
         "refused": {reason: refused[reason] for reason in REASONS if reason in refused},
         "fewer_images": {"clips": short.item(0, 0), "frames": short.item(0, 1)},
         "classes": list(classes),
@@ -203,6 +231,8 @@ def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
     short = counts["fewer_images"]
     if short["frames"]:
         yield f"{short['clips']:,} clips have fewer pictures than annotations ({short['frames']:,} are not there)"
+    if "verdicts" in counts:
+        yield _verdict_line(counts["verdicts"])
     species = list(counts["species"])
     yield f"{'emotion':<24}" + "".join(f"{name + ' clips':>16}{name + ' frames':>16}" for name in species)
     for name in counts["classes"]:
@@ -211,3 +241,10 @@ def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name + ' ' + EMOTIONS_KO[name]:<20}" + numbers
     if counts["imbalance"] is not None:
         yield f"imbalance: the largest class has {counts['imbalance']:g} times the frames of the smallest"
+
+
+def _verdict_line(counts: Mapping[str, Any]) -> str:
+    line = f"verdicts: {counts['emotion']:,} clips have your emotion, {counts['dropped']:,} are dropped"
+    if counts["unknown"]:
+        line += f"; {counts['unknown']:,} speak of clips that are not there (such as {counts['unknown_such_as'][0]})"
+    return line

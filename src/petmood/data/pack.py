@@ -108,9 +108,9 @@ def sharpness(grey: Pixels) -> float:
 
 
 def _chosen_again(workspace: Workspace) -> pl.DataFrame:
-    """All frames, with ``keep`` as `curate` left it: frames that an earlier packing refused are tried again."""
+    """All frames, with ``keep`` as `curate` left it: frames that were refused since then are tried again."""
     frames = workspace.read_frames()
-    earlier = workspace.read_rejects().filter(pl.col("stage") == "pack")["frame_id"]
+    earlier = workspace.read_rejects().filter(pl.col("stage").is_in(["pack", "screen"]))["frame_id"]
     return frames.with_columns(keep=pl.col("keep") | pl.col("frame_id").is_in(earlier.implode()))
 
 
@@ -223,7 +223,7 @@ def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], buil
             hint="if the pictures moved, run `petmood index` on where they are now",
         )
     workspace.begin("pack")
-    write_table(pl.concat([workspace.read_rejects().filter(pl.col("stage") != "pack"), refused]), workspace.rejects)
+    write_table(pl.concat([workspace.read_rejects(before="pack"), refused]), workspace.rejects)
     write_table(frames.with_columns(keep=pl.col("frame_id").is_in(crops["frame_id"].implode())), workspace.frames)
     write_table(crops, building / "crops.parquet")
     if workspace.crops.exists():

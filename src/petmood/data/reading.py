@@ -26,6 +26,7 @@ class Reading:
     box: BoxRule
     species: SpeciesChoice
     merges: Mapping[str, str]
+    verdicts: Mapping[str, str]
     check_pictures: bool
     frames: Path
     rejects: Path
@@ -34,7 +35,12 @@ class Reading:
 def read_piece(reading: Reading) -> int:
     """Read, judge and store one task; returns its size."""
     frames, rejects = judge(
-        reading.task.read(), label=reading.label, box=reading.box, species=reading.species, merges=reading.merges
+        reading.task.read(),
+        label=reading.label,
+        box=reading.box,
+        species=reading.species,
+        merges=reading.merges,
+        verdicts=reading.verdicts,
     )
     if reading.check_pictures:
         frames, broken = check_pictures(frames)

@@ -1,4 +1,4 @@
-"""Stage 4: training, validation and test by group of clips, never by frame; and the audit that says so."""
+"""Stage 5: training, validation and test by group of clips, never by frame; and the audit that says so."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from sklearn.model_selection import StratifiedGroupKFold
 
+from petmood.data.copies import BETWEEN
+from petmood.data.leaks import SIDES, leaking_clips, leaking_frames, summed, told, write_leaks
 from petmood.errors import RunError, UserError
 from petmood.labels import classes_of
 from petmood.records import StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import Workspace, write_table
+from petmood.workspace import Workspace, read_table
 
-SIDES = ("train", "val", "test")
+#: Part of what a split is made from: raise it when the rules or the audit change.
+_RULES = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -39,7 +42,7 @@ class SplitSettings:
     seed: int = 0
     """Another seed, another split."""
     allow_leak: bool = False
-    """Go on although clips or groups stand on two sides; every later report names it."""
+    """Go on although clips, groups or near-copies stand on two sides; every later report names it."""
 
     @model_validator(mode="after")
     def _leaves_some_for_training(self) -> Self:
@@ -54,34 +57,46 @@ def split(
     *,
     force: bool = False,
 ) -> StageSummary:
-    """Write ``split`` (train, val, test) into frames.parquet and audit it.
+    """Write ``split`` (train, val, test) into frames.parquet and audit it; what leaks is listed in leaks.csv.
 
     Raises:
-        UserError: no crops yet, no such column, too few groups, or no official split in the source.
-        RunError: clips or groups stand on two sides and ``allow_leak`` was not given; the split is not written.
+        UserError: crops were not screened yet, no such column, too few groups, or no official split in the source.
+        RunError: clips, groups or near-copies stand on two sides and ``allow_leak`` was not given; only leaks.csv is
+            written.
     """
     workspace = Workspace.open(work)
-    made_from = fingerprint("split", workspace.require("pack")["made_from"], settings)
+    screened = workspace.require("screen")
+    made_from = fingerprint("split", _RULES, screened["made_from"], settings)
     if not force and workspace.is_current("split", made_from):
         return StageSummary(stage="split", skipped=True, counts=workspace.mark("split")["counts"])
-    frames = workspace.read_frames()
-    if settings.group_by not in frames.columns:
-        raise UserError(f"column {settings.group_by!r} is not in frames.parquet; it has {', '.join(frames.columns)}.")
+    frames = _read(workspace, settings.group_by)
     clips = clip_table(frames, settings.group_by)
     sides = _official(clips) if settings.split == "official" else by_group(clips, settings)
     clips = clips.with_columns(split=sides)
-    counts = {"by": settings.split, **audit(clips), **_sizes(clips)}
-    counts["leak"]["allowed"] = settings.allow_leak
-    _refuse_leak(counts["leak"], settings)
+    within = screened["settings"].get("between", BETWEEN)
+    leaks = pl.concat([leaking_clips(clips), leaking_frames(workspace, clips, within=within)])
+    leak = {**summed(leaks), "allowed": settings.allow_leak}
+    counts = {"by": settings.split, "leak": leak, **_sizes(clips)}
+    write_leaks(workspace, leaks)
+    _refuse_leak(workspace, leaks, leak)
     workspace.begin("split")
-    write_table(
-        frames.drop("split")
-        .join(clips.select("clip", "split"), on="clip", how="left", maintain_order="left")
-        .select(frames.columns),
-        workspace.frames,
-    )
+    side = frames.select("clip").join(clips.select("clip", "split"), on="clip", how="left", maintain_order="left")
+    workspace.set_columns({"split": side["split"]})
     workspace.finish("split", made_from=made_from, settings=to_plain(settings), counts=counts)
     return StageSummary(stage="split", skipped=False, counts=counts, lines=tuple(_lines(counts, clips)))
+
+
+def _read(workspace: Workspace, group_by: str) -> pl.DataFrame:
+    """What the split is made from.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    known = pl.read_parquet_schema(workspace.frames)
+    if group_by not in known:
+        raise UserError(f"column {group_by!r} is not in frames.parquet; it has {', '.join(known)}.")
+    needed = {"clip", "species", "emotion", "official_split", "keep", group_by}
+    return read_table(workspace.frames, columns=[name for name in known if name in needed])
 
 
 def clip_table(frames: pl.DataFrame, group_by: str) -> pl.DataFrame:
@@ -174,27 +189,19 @@ def _official(clips: pl.DataFrame) -> pl.Series:
     return clips["official"].alias("split")
 
 
-def audit(clips: pl.DataFrame) -> dict[str, Any]:
-    """Count clips and groups that stand on more than one side (none, in an honest split), with examples."""
-    leaking_clips = _on_two_sides(clips, "clip")
-    leaking_groups = _on_two_sides(clips, "group")
-    leak = {"clips": len(leaking_clips), "groups": len(leaking_groups), "examples": leaking_groups[:5]}
-    return {"leak": leak}
-
-
-def _on_two_sides(clips: pl.DataFrame, column: str) -> list[str]:
-    sides = clips.group_by(column).agg(sides=pl.col("split").drop_nulls().n_unique())
-    return sorted(sides.filter(pl.col("sides") > 1)[column])
-
-
-def _refuse_leak(leak: dict[str, Any], settings: SplitSettings) -> None:
-    if settings.allow_leak or not (leak["clips"] or leak["groups"]):
+def _refuse_leak(workspace: Workspace, leaks: pl.DataFrame, leak: dict[str, Any]) -> None:
+    if leak["allowed"] or leaks.is_empty():
         return
     raise RunError(
-        f"split leaks: {leak['clips']:,} clips and {leak['groups']:,} groups of clips stand on two sides "
-        f"(such as {', '.join(leak['examples'][:2])}). A model judged on it would look better than it is.",
-        hint="leave out --split official to split by group, or give --allow-leak, which every report will name",
+        f"split leaks: {_amounts(leak)} stand on two sides; {workspace.leaks} lists them, such as "
+        f"{'; '.join(told(leaks))}. A model judged on it would look better than it is.",
+        hint="leave out --split official and --group-by to split by group, or give --allow-leak, which every report "
+        "will name",
     )
+
+
+def _amounts(leak: dict[str, Any]) -> str:
+    return f"{leak['clips']:,} clips, {leak['groups']:,} groups of clips and {leak['frames']:,} pairs of near-copies"
 
 
 def _sizes(clips: pl.DataFrame) -> dict[str, Any]:
@@ -213,10 +220,10 @@ def _lines(counts: dict[str, Any], clips: pl.DataFrame) -> list[str]:
     ]
     if counts["by"] == "official":
         lines.append("AI Hub's own split was made clip by clip: it is not animal-independent")
-    if leak["clips"] or leak["groups"]:
-        lines.append(f"LEAK, allowed: {leak['clips']:,} clips and {leak['groups']:,} groups stand on two sides")
+    if leak["clips"] or leak["groups"] or leak["frames"]:
+        lines.append(f"LEAK, allowed: {_amounts(leak)} stand on two sides (leaks.csv)")
     else:
-        lines.append("audit: no clip and no group stands on two sides")
+        lines.append("audit: no clip, no group and no near-copy of a frame stands on two sides")
     table = clips.group_by("emotion", "split").len()
     for emotion in classes_of(clips["emotion"]):
         rows = dict(table.filter(pl.col("emotion") == emotion).select("split", "len").iter_rows())

@@ -35,6 +35,11 @@ class TrainSettings:
     the proportions."""
     pretrained: str = "hub"
     """First weights of the backbone: hub (timm's), offline (a package), none, or the path of a .safetensors or .pth."""
+    init: str = ""
+    """Folder of a run to start from, instead of first weights: its backbone and its head. Network, size and fit are
+    those of that run."""
+    new_head: bool = False
+    """With --init: take the backbone alone and train a new head."""
     freeze: Literal["none", "all-but-last-block", "backbone"] = "none"
     """Parts of the backbone that keep their first weights."""
     epochs: Positive = 15
@@ -52,11 +57,20 @@ class TrainSettings:
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs in which the learning rate rises from zero; parts of an epoch are allowed."""
     label_smoothing: Share = 0.1
-    """Share of the target that is spread over all classes."""
-    loss: Literal["cross_entropy", "balanced_softmax"] = "balanced_softmax"
-    """Balanced softmax corrects for rare emotions by their number of clips."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """Balanced multiplies each picture's loss by the inverse frequency of its class (as the notes did)."""
+    """Share of the target that is spread over all classes: evenly, but with balanced softmax by their shares, because
+    even parts would make far too much of the rare emotions there."""
+    frames_per_clip: Count = 2
+    """Frames of each clip that an epoch shows, other ones each time; 0 shows all chosen frames in every epoch."""
+    sampling: Literal["natural", "sqrt", "balanced"] = "natural"
+    """How often clips of an emotion are shown: each once an epoch, by the square root of how many there are, or all
+    emotions equally often."""
+    loss: Literal["cross_entropy", "balanced_softmax", "focal"] = "balanced_softmax"
+    """Balanced softmax corrects for rare emotions by their number of clips; focal looks at the hard pictures."""
+    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    """How strongly the focal loss passes over easy pictures; 0 is cross entropy."""
+    class_weights: Literal["none", "balanced", "sqrt", "effective"] = "none"
+    """Weight of an emotion in the loss: by inverse frequency (as the notes did), its square root, or the effective
+    number of clips."""
     dropout: Share = 0.0
     """Share of the features that is left out at random before the last layer."""
     horizontal_flip: bool = True

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from petmood.labels import SPECIES_KO, Language, display
-from petmood.metrics import Caution, Evaluation, Judgement
+
+if TYPE_CHECKING:  # metrics loads scikit-learn, which a page of pictures does not need
+    from petmood.metrics import Caution, Evaluation, Judgement
 
 #: Word → (English, Korean). Names in braces are filled in by `text`.
 TEXTS: Mapping[str, tuple[str, str]] = {
@@ -34,9 +37,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "{base_accuracy}), macro-F1 {f1}(기준 {base_f1}).",
     ),
     "leak": (
-        "LEAK, allowed by --allow-leak: {clips} clips and {groups} groups stand on two sides of the split; every "
-        "number here is too good.",
-        "데이터 누출(--allow-leak로 허용됨): 클립 {clips}개와 그룹 {groups}개가 학습과 평가 양쪽에 있습니다. "
+        "LEAK, allowed by --allow-leak: {clips} clips, {groups} groups and {frames} pairs of near-copied frames stand "
+        "on two sides of the split; every number here is too good.",
+        "데이터 누출(--allow-leak로 허용됨): 클립 {clips}개, 그룹 {groups}개, 거의 같은 사진 {frames}쌍이 학습과 평가 "
+        "양쪽에 있습니다. "
         "여기의 모든 수치는 실제보다 높습니다.",
     ),
     "no_leak": (
@@ -59,6 +63,16 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "official_split": (
         "AI Hub's own split is not made by animal: the same animal may stand on both sides.",
         "AI Hub의 공식 분할은 동물 단위가 아니므로 같은 동물이 양쪽에 있을 수 있습니다.",
+    ),
+    "started_elsewhere": (
+        "Training started from {detail}, which was trained on other data or another split: it may have seen some of "
+        "these clips.",
+        "이 학습은 {detail}에서 시작했습니다. 그 모델은 다른 데이터나 다른 분할로 학습했으므로 이 클립 중 일부를 이미 "
+        "보았을 수 있습니다.",
+    ),
+    "adjusted": (
+        "Adjusted after training: the answers expect these shares of the emotions: {detail}.",
+        "학습 후 조정됨: 모델의 답은 다음 감정 비율을 가정합니다: {detail}.",
     ),
     "split_made": (
         "Judged on the {split} split, made by {by}.",
@@ -166,10 +180,15 @@ REASONS_KO: Mapping[str, str] = {
     "unknown_emotion": "여섯 감정에 속하지 않음",
     "labels_disagree": "보호자와 검수자의 감정이 다름 (--label agree)",
     "other_species": "선택하지 않은 종 (--species)",
+    "user_verdict": "사용자가 이 클립을 빼기로 함 (--verdicts)",
+    "small_box": "상자가 너무 작아 행동을 알아볼 수 없음",
     "empty_image": "빈 사진 파일",
     "unreadable_image": "읽을 수 없는 사진 파일",
     "truncated_image": "중간에 끊긴 사진 파일",
     "size_differs": "사진 크기가 라벨과 다름",
+    "blank": "한 가지 색뿐인 빈 그림",
+    "blurred": "너무 흐려서 행동을 알아볼 수 없음",
+    "near_copy": "같은 클립에서 이미 고른 사진과 거의 같음",
 }
 
 
@@ -210,7 +229,8 @@ def verdict_line(evaluation: Evaluation, language: Language) -> str:
 def caution_line(caution: Caution, language: Language) -> str:
     """What a reader must know, in one sentence."""
     key = f"chosen_on_{caution.detail}" if caution.kind == "chosen_on" else caution.kind
-    return text(key, language, clips=f"{caution.clips:,}", groups=f"{caution.groups:,}", detail=caution.detail)
+    numbers = {name: f"{getattr(caution, name):,}" for name in ("clips", "groups", "frames")}
+    return text(key, language, **numbers, detail=caution.detail)
 
 
 def summary_lines(evaluation: Evaluation, language: Language) -> Iterator[str]:

@@ -10,6 +10,16 @@ import polars as pl
 
 from petmood.media import BadPictureError, probe
 
+#: Keypoints of a frame, as AI Hub numbers them: 1 nose, 2 forehead, 3 mouth corner, 4 lower lip, 5 neck, 6 and 7 start
+#: of the front legs, 8 and 9 front ankles, 10 and 11 femurs, 12 and 13 back ankles, 14 and 15 tail's start and end.
+KEYPOINTS = 15
+
+#: Stands for both coordinates of a keypoint that is not known: a number, as a null for each would cost a mask.
+NO_POINT = -(2**15)
+
+#: Keypoints of one frame in pixels of the picture: x and y of point 1, x and y of point 2, and so on.
+POINTS = pl.Array(pl.Int16, 2 * KEYPOINTS)
+
 #: One row an annotation or an unlabelled picture, as the source says it. A null ``refused`` lets the rules decide.
 RAW_SCHEMA: Mapping[str, pl.DataType] = {
     "frame_id": pl.String(),
@@ -29,6 +39,7 @@ RAW_SCHEMA: Mapping[str, pl.DataType] = {
     "image_width": pl.Int32(),
     "image_height": pl.Int32(),
     "official_split": pl.String(),
+    "points": POINTS,  # null in all rows where the source has no keypoints
     "refused": pl.String(),  # a reason word that the source itself found
     "detail": pl.String(),
 }

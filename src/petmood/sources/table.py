@@ -73,7 +73,9 @@ def open_table(path: Path) -> Source:
     Raises:
         UserError: unreadable, empty, a needed column is missing, or the labels are numbers.
     """
-    raw = _read_csv(path)
+    raw = read_csv(path)
+    if raw.is_empty():
+        raise UserError(f"table {path} has no rows.", hint="a header line and one line a frame are expected")
     columns = _recognise(path, raw.columns)
     table = raw.select(pl.col(source).alias(name) for name, source in columns.items())
     _refuse_numbers(path, table)
@@ -85,8 +87,12 @@ def open_table(path: Path) -> Source:
     return Source("table", "rows", tasks, mark, has_owner_labels="owner_text" in columns)
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
-    """All columns as text; UTF-8 with or without BOM, else the Korean Windows encoding."""
+def read_csv(path: Path) -> pl.DataFrame:
+    """All columns of a CSV as text; UTF-8 with or without BOM, else the Korean Windows encoding.
+
+    Raises:
+        UserError: it is no such text, or no CSV.
+    """
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -96,12 +102,9 @@ def _read_csv(path: Path) -> pl.DataFrame:
         except UnicodeDecodeError:
             raise UserError(f"table {path} is neither UTF-8 nor cp949 text.", hint="save it as UTF-8 CSV") from None
     try:
-        table = pl.read_csv(text.encode(), infer_schema=False)
+        return pl.read_csv(text.encode(), infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"table {path} is not readable CSV: {str(error).splitlines()[0]}.") from None
-    if table.is_empty():
-        raise UserError(f"table {path} has no rows.", hint="a header line and one line a frame are expected")
-    return table
 
 
 def _recognise(path: Path, found: list[str]) -> dict[str, str]:

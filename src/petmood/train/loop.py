@@ -12,7 +12,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,9 +20,10 @@ import lightning
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from petmood.loading import CropBatches, Samples
+from petmood.loading import Batch, CropBatches, Samples
 from petmood.preprocess import Augmentation, Preprocessing
 from petmood.recipes import TrainSettings
+from petmood.sampling import ClipSampler
 from petmood.train.module import EmotionModule
 from petmood.train.optimise import Device, choose_precision
 from petmood.workspace import replacing
@@ -39,6 +40,8 @@ class Loop:
     settings: TrainSettings
     device: Device
     train: Samples
+    sampler: ClipSampler
+    """Decides which rows of ``train`` an epoch shows."""
     val: Samples
     preprocessing: Preprocessing
     module: EmotionModule
@@ -52,24 +55,38 @@ class Loop:
         """
         with _lightning_hushed():
             trainer = self._trainer(quiet=quiet)
-            batches = self._batches(self.train, lambda: int(trainer.current_epoch))
+            batches = self._training_batches(trainer)
+            self.module.steps = self.settings.epochs * len(batches)
             with _interruptible():
-                trainer.fit(self.module, batches, self._batches(self.val), ckpt_path=checkpoint, weights_only=True)
+                trainer.fit(self.module, batches, self._validation_batches(), ckpt_path=checkpoint, weights_only=True)
 
-    def _batches(self, samples: Samples, epoch: Callable[[], int] | None = None) -> CropBatches:
-        """Shuffled and changed at random if an epoch is given, else in order and as they are."""
-        settings = self.settings
-        changes = Augmentation(horizontal_flip=settings.horizontal_flip, min_scale=settings.min_scale)
+    def _training_batches(self, trainer: lightning.Trainer) -> CropBatches:
+        """The sampler's rows, changed at random; this process's part of them."""
+        settings, samples = self.settings, self.train
         return CropBatches(
             samples.store,
             self.preprocessing,
             batch_size=settings.batch_size,
             labels=samples.labels,
-            weights=samples.weights,
-            augmentation=changes if epoch else None,
+            weights=samples.weights if self.sampler.uses_weights else None,
+            augmentation=Augmentation(horizontal_flip=settings.horizontal_flip, min_scale=settings.min_scale),
+            sampler=self.sampler,
             seed=settings.seed,
-            epoch=epoch or (lambda: 0),
+            epoch=lambda: int(trainer.current_epoch),
+            rank=trainer.global_rank,
+            world=trainer.world_size,
             threads=settings.threads,
+            pinned=self.device == "cuda",
+        )
+
+    def _validation_batches(self) -> CropBatches:
+        """All pictures in order and as they are, in every process: the scores are over the whole split."""
+        return CropBatches(
+            self.val.store,
+            self.preprocessing,
+            batch_size=self.settings.batch_size,
+            labels=self.val.labels,
+            threads=self.settings.threads,
             pinned=self.device == "cuda",
         )
 
@@ -81,6 +98,7 @@ class Loop:
         return lightning.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",
             devices=1,
+            use_distributed_sampler=False,  # our batches are dealt to the processes already
             precision=choose_precision(settings.precision, self.device),
             max_epochs=settings.epochs,
             callbacks=self._callbacks(quiet=quiet),
@@ -98,7 +116,7 @@ class Loop:
         stop, best = self.settings.stop_on, self.settings.checkpoint_on
         callbacks: list[Callback] = [
             EarlyStopping(stop, mode=DIRECTION[stop], patience=self.settings.patience),
-            MetricsFile(self.run / "metrics.csv", pictures=len(self.train)),
+            MetricsFile(self.run / "metrics.csv"),
             ModelCheckpoint(checkpoints, "best", monitor=best, mode=DIRECTION[best], enable_version_counter=False),
             # After the others, so that it holds what they have learnt in this epoch.
             ModelCheckpoint(checkpoints, "last", enable_version_counter=False, save_on_train_epoch_end=True),
@@ -111,15 +129,33 @@ class Loop:
 class MetricsFile(Callback):
     """One row an epoch in a CSV file, which is complete after each epoch and goes on when a training is resumed."""
 
-    def __init__(self, path: Path, *, pictures: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.pictures = pictures
-        self.started = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self.pictures = 0
+        self.started = time.monotonic()
         self.trained = 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock also where a training goes on within an epoch, whose start nobody announces."""
+        self._start()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
-        self.started = time.monotonic()
+        self._start()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the pictures."""
+        self.pictures += len(batch.labels) * trainer.world_size
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Training is over for this epoch, validation begins."""
@@ -131,7 +167,7 @@ class MetricsFile(Callback):
         row: dict[str, float] = {"epoch": epoch, "train_loss": float(trainer.callback_metrics["train_loss"])}
         row |= {name: float(trainer.callback_metrics[name]) for name in DIRECTION}
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        row["pictures_per_second"] = self.pictures / self.trained
+        row["pictures_per_second"] = self.pictures / self.trained if self.trained else 0.0
         row["seconds"] = time.monotonic() - self.started
         rows = [old for old in read_metrics(self.path) if old["epoch"] < epoch]
         with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

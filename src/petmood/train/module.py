@@ -35,6 +35,9 @@ class EmotionModule(lightning.LightningModule):
         self.loss = loss
         self.preprocessing = preprocessing
         self.settings = settings
+        #: Of the whole training; told by the loop. Lightning's own estimate would make it forget where in an epoch a
+        #: checkpoint stands (Lightning-AI/pytorch-lightning#20550).
+        self.steps = 0
         self.val_clips, self.val_labels = val.clips, val.labels
         self.val_logits: list[torch.Tensor] = []
 
@@ -72,7 +75,7 @@ class EmotionModule(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer over what is not frozen, with the schedule per step."""
         optimizer = build_optimizer(self.net, self.settings)
-        factor = learning_rate_factor(self.settings, int(self.trainer.estimated_stepping_batches))
+        factor = learning_rate_factor(self.settings, self.steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -10,28 +10,27 @@ import dataclasses
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
-import timm
 import torch
 import yaml
 
 import petmood
-from petmood.bundle import save_bundle
+from petmood.bundle import RunOrigin, save_bundle, weights_digest
 from petmood.errors import UserError
 from petmood.loading import Samples, data_classes, load_samples
-from petmood.losses import EmotionLoss, balanced_weights, clip_counts
-from petmood.model import EmotionNet
-from petmood.preprocess import Preprocessing
+from petmood.losses import clip_counts
 from petmood.recipes import TrainSettings
+from petmood.sampling import ClipSampler
 from petmood.settings import build, load_yaml, to_plain
+from petmood.train.balance import Balance, balance, balance_notes
 from petmood.train.loop import DIRECTION, Loop, read_metrics
 from petmood.train.module import EmotionModule
 from petmood.train.optimise import choose_device, choose_precision
-from petmood.weights import create_backbone
+from petmood.train.start import Start, empty_start, new_start, resolve_init
 from petmood.workspace import Workspace, replacing
 
 
@@ -70,6 +69,8 @@ class _Plan:
     recipe: str
     classes: tuple[str, ...]
     loop: Loop
+    balance: Balance
+    origin: RunOrigin | None
     notes: tuple[str, ...]
 
 
@@ -100,8 +101,13 @@ def train(
     run = _run_folder(workspace, name, resume=resume)
     if resume:
         settings, recipe = read_config(run)
+    else:
+        settings = resolve_init(settings)
     started = time.monotonic()
     plan = _plan(workspace, run, settings, recipe)
+    if not quiet:
+        for note in plan.notes:  # before the hours, not after them
+            print(f"note: {note}", file=sys.stderr)  # noqa: T201
     _write_config(plan)
     last = run / "checkpoints" / "last.ckpt"
     try:
@@ -156,55 +162,79 @@ def _plan(workspace: Workspace, run: Path, settings: TrainSettings, recipe: str)
     classes = data_classes(workspace)
     train_samples = load_samples(workspace, "train", limit=settings.limit, seed=settings.seed)
     val_samples = load_samples(workspace, "val", limit=settings.limit, seed=settings.seed)
-    if len(train_samples) < 2:
-        raise UserError("the training split has 1 picture; at least 2 are needed.", hint="add data or raise --limit")
-    lightning.seed_everything(settings.seed, verbose=False)
-    backbone = create_backbone(settings.model, pretrained=settings.pretrained, image_size=settings.image_size)
-    preprocessing = Preprocessing.of_backbone(
-        timm.data.resolve_model_data_config(backbone), image_size=settings.image_size, fit=settings.fit
+    sampler = ClipSampler(
+        train_samples.clips,
+        train_samples.labels,
+        frames_per_clip=settings.frames_per_clip,
+        sampling=settings.sampling,
+        seed=settings.seed,
     )
-    net = EmotionNet(backbone, classes=len(classes), freeze=settings.freeze, dropout=settings.dropout)
-    if settings.channels_last:
-        net = net.to(memory_format=torch.channels_last)
-    loss = _loss(train_samples, len(classes), settings)
+    if len(sampler) < 2:
+        hint = "add data, or raise --limit or --frames-per-clip"
+        raise UserError("the training split shows 1 picture an epoch; at least 2 are needed.", hint=hint)
+    balanced = _balance(train_samples, sampler, len(classes), settings)
+    lightning.seed_everything(settings.seed, verbose=False)
+    start = _start(workspace, run, settings, classes)
+    net = start.net.to(memory_format=torch.channels_last) if settings.channels_last else start.net
     loop = Loop(
         run=run,
         settings=settings,
         device=device,
         train=train_samples,
         val=val_samples,
-        preprocessing=preprocessing,
-        module=EmotionModule(net, loss, preprocessing, settings, val_samples),
+        sampler=sampler,
+        preprocessing=start.preprocessing,
+        module=EmotionModule(net, balanced.loss(), start.preprocessing, settings, val_samples),
     )
     return _Plan(
-        workspace=workspace, recipe=recipe, classes=classes, loop=loop, notes=_notes(train_samples, classes, settings)
+        workspace=workspace,
+        recipe=recipe,
+        classes=classes,
+        loop=loop,
+        balance=balanced,
+        origin=start.origin,
+        notes=(*balance_notes(balanced, classes), *_origin_notes(start.origin)),
     )
 
 
-def _loss(samples: Samples, classes: int, settings: TrainSettings) -> EmotionLoss:
-    balanced = settings.loss == "balanced_softmax"
-    return EmotionLoss(
-        label_smoothing=settings.label_smoothing,
-        clip_counts=clip_counts(samples.clips, samples.labels, classes) if balanced else None,
-        class_weights=balanced_weights(samples.labels, classes) if settings.class_weights == "balanced" else None,
-    )
+def _balance(samples: Samples, sampler: ClipSampler, classes: int, settings: TrainSettings) -> Balance:
+    shown = sampler.class_shares(classes, samples.weights if sampler.uses_weights else None)
+    return balance(settings, clip_counts(samples.clips, samples.labels, classes), shown)
 
 
-def _notes(samples: Samples, classes: tuple[str, ...], settings: TrainSettings) -> tuple[str, ...]:
-    notes = []
-    present = set(samples.labels.tolist())
-    for number, name in enumerate(classes):
-        if number not in present:
-            notes.append(f"the training split has no picture of {name}: the model cannot learn it")
-    if settings.loss == "balanced_softmax" and settings.class_weights == "balanced":
-        notes.append("balanced softmax and balanced class weights correct for the same thing: use one of them")
-    return tuple(notes)
+def _start(workspace: Workspace, run: Path, settings: TrainSettings, classes: tuple[str, ...]) -> Start:
+    """The network as it begins, or as a checkpoint will fill it."""
+    origin = _read_origin(run)
+    if (run / "checkpoints" / "last.ckpt").is_file():
+        return empty_start(settings, classes, origin)
+    if origin and weights_digest(Path(origin.run)) != origin.weights:
+        raise UserError(
+            f"run {origin.run} has other weights than when {run.name!r} was begun from it.",
+            hint="nothing was trained yet: begin again under another --name",
+        )
+    return new_start(settings, classes, workspace)
+
+
+def _origin_notes(origin: RunOrigin | None) -> Iterator[str]:
+    if origin and not origin.same_data:
+        yield (
+            f"{origin.run} was trained on other data or another split: it may have seen clips that judge this training"
+        )
+
+
+def _read_origin(run: Path) -> RunOrigin | None:
+    """The run that a run was begun from (its config.yaml), if any."""
+    path = run / "config.yaml"
+    content = load_yaml(path).get("init") if path.is_file() else None
+    return build(RunOrigin, content, where=str(path)) if isinstance(content, dict) else None
 
 
 def _write_config(plan: _Plan) -> None:
     """Make the run folder and its config.yaml: from here on the run exists and can be resumed."""
     plan.loop.run.mkdir(parents=True, exist_ok=True)
     content = {"petmood": petmood.__version__, "recipe": plan.recipe, "settings": to_plain(plan.loop.settings)}
+    if plan.origin:
+        content["init"] = to_plain(plan.origin)
     with replacing(plan.loop.run / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
@@ -236,5 +266,8 @@ def _save_best(plan: _Plan) -> tuple[int, dict[str, float]]:
         settings=to_plain(loop.settings),
         epoch=epoch,
         scores=scores,
+        shares=dict(zip(plan.classes, plan.balance.expected.tolist(), strict=True)),
+        training_clips=dict(zip(plan.classes, plan.balance.clips.tolist(), strict=True)),
+        init=plan.origin,
     )
     return epoch, scores
