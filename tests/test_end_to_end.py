@@ -105,3 +105,27 @@ def test_a_demo_ends_with_its_scores_and_its_report(tmp_path, capsys):
     assert last[-1].endswith("report.html")
     assert run(["demo", str(out)]) == 2
     assert "--force" in capsys.readouterr().err
+
+
+def test_verdicts_on_doubtful_clips_correct_the_data_and_decode_nothing_again(tmp_path, capsys):
+    source, work = str(tmp_path / "clips"), str(tmp_path / "work")
+    synth = ["--clips", "40", "--frames", "4", "--size", "160x120", "--shares", "balanced", "--dogs", "0"]
+    assert run(["synth", source, *synth, "--jobs", "1", "-q"]) == 0
+    prepare = ["prepare", source, work, "--jobs", "1", "-q", "--no-sheet"]
+    assert run(prepare) == 0
+    network = ["--model", "test_efficientnet", "--pretrained", "none", "--image-size", "32"]
+    assert run(["audit", work, *network, "--folds", "3", "-q"]) == 0
+    doubts = pl.read_csv(tmp_path / "work" / "doubts.csv", schema_overrides={"verdict": pl.String})
+    corrected, dropped = doubts["clip"][0], doubts["clip"][1]
+    emotion = "공포" if doubts["emotion"][0] != "fear" else "행복/즐거움"
+    verdict = pl.col("clip").replace_strict([corrected, dropped], [emotion, "drop"], default="")
+    doubts.with_columns(verdict=verdict).write_csv(tmp_path / "work" / "doubts.csv", include_bom=True)
+    crops = len(pl.read_parquet(tmp_path / "work" / "crops" / "crops.parquet"))
+    capsys.readouterr()
+    assert run([*prepare, "--json", "--verdicts", str(tmp_path / "work" / "doubts.csv")]) == 0
+    told = {line["stage"]: line["counts"] for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    frames = pl.read_parquet(tmp_path / "work" / "frames.parquet")
+    expected = "fear" if emotion == "공포" else "happy"
+    assert set(frames.filter(pl.col("clip") == corrected)["emotion"]) == {expected}
+    assert dropped not in frames["clip"]
+    assert told["pack"]["taken_over"] == told["pack"]["crops"] < crops

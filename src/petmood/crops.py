@@ -26,6 +26,7 @@ CROP_SCHEMA: dict[str, pl.DataType] = {
     "hash": pl.UInt64(),  # difference hash, 64 bits: near-copies differ in few of them
     "sharpness": pl.Float32(),  # variance of the Laplacian of the grey crop at half size; higher is sharper
     "damaged": pl.Boolean(),  # the decoder repaired something
+    "stamp": pl.UInt64(),  # of what it was made from: the picture file, the box, the way of cutting
 }
 
 

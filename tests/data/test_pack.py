@@ -104,6 +104,62 @@ def test_each_picture_is_decoded_exactly_once_and_only_the_chosen_ones(work, mon
     assert len(decoded) == 8
 
 
+@pytest.fixture
+def decoded(monkeypatch):
+    """Grows by one with each picture that is decoded."""
+    seen = []
+    original = stage.cut
+
+    def watched(data, *arguments, **named):
+        seen.append(data)
+        return original(data, *arguments, **named)
+
+    monkeypatch.setattr(stage, "cut", watched)
+    return seen
+
+
+def test_after_another_choice_or_label_only_new_frames_are_decoded(tree, work, decoded):
+    curate(work, CurateSettings(per_clip=2))
+    run(work)
+    decoded.clear()
+    chosen(tree, work, label="owner")  # all five frames of each clip again
+    summary = run(work)
+    assert len(decoded) == 12
+    assert summary.counts["taken_over"] == 8
+    assert "8 of them were already packed" in " ".join(summary.lines)
+    taken_over = contents(work / "crops")
+    run(work, force=True)
+    assert len(decoded) == 12 + 20
+    assert contents(work / "crops") == taken_over
+
+
+def test_a_picture_or_a_box_that_changed_is_cut_again(tree, work, decoded):
+    run(work)
+    before = CropStore(work / "crops").table
+    frames = Workspace.open(work).read_frames()
+    with open(frames["path"][3], "wb") as file:
+        file.write(jpeg(shade=40))
+    moved = frames.with_columns(x=pl.when(pl.int_range(pl.len()) == 7).then(pl.col("x") + 4).otherwise("x"))
+    moved.write_parquet(work / "frames.parquet")
+    (work / "pack.json").unlink()
+    decoded.clear()
+    assert run(work).counts["taken_over"] == 18
+    after = CropStore(work / "crops").table
+    assert len(decoded) == 2
+    assert (before["stamp"] != after["stamp"]).arg_true().to_list() == [3, 7]
+
+
+def test_crops_that_are_lost_or_damaged_are_cut_again(tree, work, decoded):
+    run(work)
+    (work / "crops" / "part-00000.tar").unlink()
+    second = work / "crops" / "part-00001.tar"
+    second.write_bytes(bytes(second.stat().st_size))
+    (work / "pack.json").unlink()
+    decoded.clear()
+    run(work)
+    assert len(decoded) == 6
+
+
 def test_two_processes_give_the_same_bytes_as_one(tree, tmp_path):
     # 1,200 frames are three parts of the real size: other processes do not see a patched one
     for number in range(12):

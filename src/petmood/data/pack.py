@@ -47,8 +47,11 @@ class _Part:
 
     name: str
     frames: pl.DataFrame
+    """Their rows of frames.parquet, with those of crops.parquet of an earlier packing (null where there is none)."""
     geometry: CropGeometry
     folder: Path
+    earlier: Path
+    """Crops of an earlier packing, to be taken over where they would come out the same."""
 
     @property
     def crops(self) -> Path:
@@ -69,7 +72,9 @@ def pack(
 ) -> StageSummary:
     """Cut every kept frame out of its picture into ``crops/``; frames that fail only now join rejects.parquet.
 
-    A killed run goes on with the parts that are missing and gives the same bytes as one that was not.
+    Crops of an earlier packing are taken over where picture, box and way of cutting are the same: a changed label or
+    choice decodes only what is new, ``force`` everything. A killed run goes on with the parts that are missing and
+    gives the same bytes as one that was not.
 
     Raises:
         UserError: the workspace has no chosen frames yet.
@@ -82,7 +87,10 @@ def pack(
     frames = _chosen_again(workspace)
     building = _building(workspace, made_from, force=force)
     geometry = CropGeometry(margin=settings.margin, shorter_side=settings.shorter_side, quality=settings.quality)
-    parts = _parts(frames.filter("keep"), geometry, building)
+    chosen = frames.filter("keep").join(
+        _earlier(workspace, force=force), on="frame_id", how="left", maintain_order="left"
+    )
+    parts = _parts(chosen, geometry, building, workspace.crops)
     _make(parts, jobs=jobs, quiet=quiet)
     counts = _finish(workspace, frames, parts, building)
     workspace.finish("pack", made_from=made_from, settings=to_plain(settings), counts=counts)
@@ -129,11 +137,21 @@ def _building(workspace: Workspace, made_from: str, *, force: bool) -> Path:
     return building
 
 
-def _parts(chosen: pl.DataFrame, geometry: CropGeometry, folder: Path) -> list[_Part]:
-    columns = ("frame_id", "path", "clip", "x", "y", "width", "height", "image_width", "image_height")
+def _earlier(workspace: Workspace, *, force: bool) -> pl.DataFrame:
+    """Crops of an earlier packing, columns of ``CROP_SCHEMA`` as ``earlier_…`` beside ``frame_id``; maybe none."""
+    table = pl.DataFrame(schema=CROP_SCHEMA)
+    path = workspace.crops / "crops.parquet"
+    if path.is_file() and not force:
+        found = read_table(path)
+        table = found if found.schema == table.schema else table  # an older petmood's cannot be told to be the same
+    return table.rename({name: f"earlier_{name}" for name in CROP_SCHEMA if name != "frame_id"})
+
+
+def _parts(chosen: pl.DataFrame, geometry: CropGeometry, folder: Path, earlier: Path) -> list[_Part]:
+    columns = ("frame_id", "path", "clip", "x", "y", "width", "height", "image_width", "image_height", "^earlier_.*$")
     rows = chosen.select(columns)
     return [
-        _Part(f"part-{number:05d}", rows[start : start + CROPS_A_PART], geometry, folder)
+        _Part(f"part-{number:05d}", rows[start : start + CROPS_A_PART], geometry, folder, earlier)
         for number, start in enumerate(range(0, len(rows), CROPS_A_PART))
     ]
 
@@ -156,7 +174,7 @@ def _make_part(part: _Part) -> int:
     with writing_part(part.folder / f"{part.name}.tar") as writer:
         for frame in part.frames.iter_rows(named=True):
             try:
-                rows.append(_add(writer, f"{part.name}.tar", frame, part.geometry))
+                rows.append(_add(writer, frame, part))
             except BadPictureError as error:
                 refused.append((frame["frame_id"], frame["path"], frame["clip"], error.reason, error.detail, "pack"))
     write_table(pl.DataFrame(rows, schema=CROP_SCHEMA, orient="row"), part.crops)
@@ -165,19 +183,52 @@ def _make_part(part: _Part) -> int:
     return len(part.frames)
 
 
-def _add(writer: PartWriter, part: str, frame: dict[str, Any], geometry: CropGeometry) -> tuple[object, ...]:
-    """Cut one frame, append it to the part, and return its row (``CROP_SCHEMA``).
+def _add(writer: PartWriter, frame: dict[str, Any], part: _Part) -> tuple[object, ...]:
+    """Append the crop of one frame to the part, and return its row (``CROP_SCHEMA``).
 
     Raises:
         BadPictureError: the picture cannot be used.
     """
-    crop = _cut(frame, geometry)
-    jpeg = encode(crop.pixels, geometry.quality)
+    stamp = _stamp(frame, part.geometry)
+    taken_over = _taken_over(frame, part, stamp)
+    jpeg, *rest = taken_over or _made(frame, part.geometry)
     offset = writer.add(f"{frame['frame_id']}.jpg", jpeg)
+    return (frame["frame_id"], f"{part.name}.tar", offset, len(jpeg), *rest, stamp)
+
+
+def _made(frame: dict[str, Any], geometry: CropGeometry) -> tuple[Any, ...]:
+    """The crop as JPEG, then width, height and looks as in ``CROP_SCHEMA``."""
+    crop = _cut(frame, geometry)
     height, width = crop.pixels.shape[:2]
     grey = _half_grey(crop.pixels)
     looks = (difference_hash(grey), sharpness(grey), crop.damaged)
-    return (frame["frame_id"], part, offset, len(jpeg), width, height, *looks)
+    return (encode(crop.pixels, geometry.quality), width, height, *looks)
+
+
+def _taken_over(frame: dict[str, Any], part: _Part, stamp: int) -> tuple[Any, ...] | None:
+    """The same from an earlier packing, or None if it was made from something else or cannot be read."""
+    if frame["earlier_stamp"] != stamp:
+        return None
+    try:
+        with (part.earlier / frame["earlier_part"]).open("rb") as file:
+            file.seek(frame["earlier_offset"])
+            jpeg = file.read(frame["earlier_size"])
+    except OSError:
+        return None
+    whole = len(jpeg) == frame["earlier_size"] and jpeg.startswith(b"\xff\xd8") and jpeg.endswith(b"\xff\xd9")
+    rest = [frame[f"earlier_{name}"] for name in ("width", "height", "hash", "sharpness", "damaged")]
+    return (jpeg, *rest) if whole else None
+
+
+def _stamp(frame: dict[str, Any], geometry: CropGeometry) -> int:
+    """64 bits that change with anything that decides how a frame's crop comes out."""
+    try:
+        file = Path(frame["path"]).stat()
+        state = (file.st_size, file.st_mtime_ns)
+    except (OSError, ValueError):
+        state = (0, 0)  # cutting will say what is wrong
+    box = tuple(frame[name] for name in ("x", "y", "width", "height", "image_width", "image_height"))
+    return int(fingerprint(_WAY, frame["path"], state, box, geometry), 16) % 2**64
 
 
 def _half_grey(pixels: Pixels) -> Pixels:
@@ -210,6 +261,7 @@ def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], buil
     reasons = dict(refused.group_by("reason").len().iter_rows())
     counts = {
         "crops": len(crops),
+        "taken_over": _unchanged(parts, crops),
         "bytes": int(crops["size"].sum()),
         "damaged": int(crops["damaged"].sum()),
         "refused": {reason: reasons[reason] for reason in REASONS if reason in reasons},
@@ -232,8 +284,18 @@ def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], buil
     return counts
 
 
+def _unchanged(parts: list[_Part], crops: pl.DataFrame) -> int:
+    """How many crops are those of an earlier packing."""
+    earlier = pl.concat([part.frames.select("frame_id", "earlier_stamp") for part in parts])
+    return crops.join(earlier, on="frame_id").filter(pl.col("stamp") == pl.col("earlier_stamp")).height
+
+
 def _lines(counts: dict[str, Any]) -> list[str]:
     size = counts["bytes"] / 1e6
     lines = [f"{counts['crops']:,} crops, {size:,.1f} MB; {counts['damaged']:,} of them repaired by the decoder"]
+    if counts["taken_over"]:
+        lines.append(
+            f"{counts['taken_over']:,} of them were already packed: nothing that they are made from has changed"
+        )
     lines += [f"refused: {reason:<18} {number:>7,}  {REASONS[reason]}" for reason, number in counts["refused"].items()]
     return lines
