@@ -35,6 +35,10 @@ bench: setup  ## the benchmarks at a small size; docs/benchmarks.md has the full
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,offline,bench]'
 	$(BIN)/python benchmarks/index.py --clips 200
 	$(BIN)/python benchmarks/pack.py --clips 40
+	$(BIN)/python benchmarks/curate.py --clips 600 --repeats 1
+	$(BIN)/python benchmarks/near_copies.py --hashes 20000
+	$(BIN)/python benchmarks/curation.py --clips 60 --frames 16 --seeds 1 --steps 30
+	$(BIN)/python benchmarks/imbalance.py --largest 40 --smallest 4 --tested 6 --frames 3 --seeds 1 --steps 30
 
 docs: setup  ## command reference in docs/reference.md from the commands themselves
 	$(BIN)/python docs/make_reference.py
