@@ -225,7 +225,7 @@ def _compare(base: Path, options: argparse.Namespace) -> None:
             score = macro_f1(judged.labels, judged.probabilities.argmax(axis=1), judged.probabilities.shape[1])
             print(f"seed {seed}: {name}: {score:.3f}, {judged.steps} steps, {judged.seconds:.0f} s", flush=True)
     heads = ("frames", "decoded", "share", "pack s", "steps", "training s", "macro-F1 (95 %)", "seeds ±")
-    print(row(*heads, "of all (difference)"))
+    print(row(*heads, "of all frames (difference, 95 %)"))
     print("|---|---:|---:|---:|---:|---:|---|---:|---|")
     whole = with_interval(runs[REFERENCE], macro_f1)[0]
     for name, judged in runs.items():
