@@ -29,7 +29,7 @@ def folder(tmp_path):
         with writing_part(tmp_path / part) as writer:
             for name, data in zip(NAMES, jpegs(), strict=True):
                 offset = writer.add(name, data)
-                rows.append((f"{part}/{name}", part, offset, len(data), 40, 40, 0, 1.0, False))
+                rows.append((f"{part}/{name}", part, offset, len(data), 40, 40, 0, 1.0, False, 0))
     write_table(pl.DataFrame(rows, schema=CROP_SCHEMA, orient="row"), tmp_path / "crops.parquet")
     return tmp_path
 

@@ -148,7 +148,7 @@ def test_pixels_tell_a_copy_in_other_light_and_size_from_another_picture(tmp_pat
         for number, pixels in enumerate(pictures):
             jpeg = encode(np.ascontiguousarray(pixels), 80)
             rows.append(
-                (f"c/{number}", "part-00000.tar", part.add(f"{number}.jpg", jpeg), len(jpeg), 9, 9, 0, 9.0, False)
+                (f"c/{number}", "part-00000.tar", part.add(f"{number}.jpg", jpeg), len(jpeg), 9, 9, 0, 9.0, False, 0)
             )
     table = pl.DataFrame(rows, schema=CROP_SCHEMA, orient="row")
     alike = Thumbnails(CropStore(tmp_path, table), threads=1).alike
