@@ -6,12 +6,10 @@ import base64
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import polars as pl
 from markupsafe import Markup
 
@@ -27,6 +25,7 @@ from petmood.report.doubt_texts import (
     row_lines,
     word,
 )
+from petmood.report.pages import page_environment, style
 from petmood.report.texts import percent
 from petmood.workspace import Workspace, read_json, read_table, replacing
 
@@ -102,18 +101,8 @@ def write_doubts_page(folder: Path, language: Language = "en", *, top: int = 100
 
 def render(page: DoubtPage, language: Language) -> str:
     """The page as HTML that loads nothing and runs nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("petmood.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent, count="{:,}".format, emotion=partial(display, language=language), data_uri=_data_uri
-    )
-    templates = resources.files("petmood.report").joinpath("templates")
-    css = "".join(templates.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "doubts.css"))
+    environment = page_environment()
+    environment.filters.update(percent=percent, emotion=partial(display, language=language), data_uri=_data_uri)
     return environment.get_template("doubts.html.j2").render(
         page=page,
         summary=page.summary,
@@ -125,7 +114,7 @@ def render(page: DoubtPage, language: Language) -> str:
         csv="WORK/doubts.csv" if page.summary["kind"] == "work" else f"WORK/runs/{page.name}/doubts.csv",
         emotions=", ".join(display(name, language) for name in page.summary["classes"]),
         # The stylesheets are ours; nothing of the data comes into them.
-        css=Markup(css),  # noqa: S704
+        css=Markup(style("report.css", "doubts.css")),  # noqa: S704
     )
 
 

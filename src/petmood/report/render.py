@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from petmood import charts
 from petmood.labels import Language, display
 from petmood.records import REASONS
 from petmood.report.page import Page, read_page
+from petmood.report.pages import page_environment, style
 from petmood.report.texts import REASONS_KO, caution_line, decimal, percent, text, verdict_line
 from petmood.workspace import replacing
 
@@ -34,17 +33,10 @@ def write_report(run: Path, language: Language = "en") -> Path:
 
 def render(page: Page, language: Language) -> str:
     """The report as HTML that loads nothing and runs nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("petmood.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(
         percent=percent,
         decimal=decimal,
-        count="{:,}".format,
         emotion=partial(display, language=language),
         reason=partial(_reason, language=language),
         data_uri=_data_uri,
@@ -59,7 +51,7 @@ def render(page: Page, language: Language) -> str:
         cautions=[(caution.kind, caution_line(caution, language)) for caution in page.evaluation.cautions],
         charts=_charts(page, language),
         # The stylesheet is ours; nothing of the data comes into it.
-        css=Markup(resources.files("petmood.report").joinpath("templates/report.css").read_text(encoding="utf-8")),  # noqa: S704
+        css=Markup(style("report.css")),  # noqa: S704
     )
 
 

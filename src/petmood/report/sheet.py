@@ -6,11 +6,9 @@ import base64
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from petmood.labels import Language, display
@@ -28,6 +26,7 @@ from petmood.report.clip_rows import (
     thinned,
     totals,
 )
+from petmood.report.pages import page_environment, style
 from petmood.report.sheet_texts import word
 from petmood.report.texts import REASONS_KO
 from petmood.workspace import ORDER, Workspace, replacing
@@ -168,15 +167,8 @@ def read_sheet(workspace: Workspace, settings: SheetSettings) -> SheetPage:
 
 def render_sheet(page: SheetPage, language: Language) -> str:
     """The contact sheet as HTML that loads nothing and runs nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("petmood.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(
-        count="{:,}".format,
         emotion=partial(display, language=language),
         reason=lambda reason: (REASONS_KO if language == "ko" else REASONS).get(reason, reason),
         data_uri=_data_uri,
@@ -192,7 +184,7 @@ def render_sheet(page: SheetPage, language: Language) -> str:
         how=_how(page.curated, language),
         pictures=sum(view.pictures for view in page.clips),
         megabytes=f"{sum(view.size for view in page.clips) / 1e6:.1f}",
-        css=Markup(_css()),  # noqa: S704 - ours; nothing of the data comes into it
+        css=Markup(style("report.css", "sheet.css")),  # noqa: S704 - ours; nothing of the data comes into it
     )
 
 
@@ -265,11 +257,6 @@ def _bar(clip: ClipRow) -> dict[str, str]:
         x = 4 + width * (place - first) / (last - first)
         strokes[frame.state] = strokes.get(frame.state, "") + f"M{x:.0f} {top}V{bottom}"
     return strokes
-
-
-def _css() -> str:
-    folder = resources.files("petmood.report").joinpath("templates")
-    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "sheet.css"))
 
 
 def _data_uri(jpeg: bytes) -> str:
