@@ -24,7 +24,7 @@ from petmood.data.poses import read_points
 from petmood.data.weighting import even_weights
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS_KO, classes_of
-from petmood.records import FRAME_SCHEMA, REJECT_SCHEMA, StageSummary
+from petmood.records import REJECT_SCHEMA, StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.workspace import ORDER, Workspace, read_table, reading, replacing
 
@@ -95,7 +95,9 @@ def curate(
     workspace.begin("curate")
     _write_rejects(workspace, choice.small, settings.min_box)
     even = settings.method in {"pose", "time"}
-    _write_frames(workspace, choice.keep, even_weights(frames["clip"], choice.keep) if even else None)
+    alike = pl.repeat(1.0, len(frames), dtype=pl.Float32, eager=True)
+    weight = even_weights(frames["clip"], choice.keep) if even else alike
+    workspace.set_columns({"keep": choice.keep, "weight": weight})
     workspace.finish("curate", made_from=made_from, settings=to_plain(settings), counts=counts)
     return StageSummary(stage="curate", skipped=False, counts=counts, lines=tuple(_lines(counts, settings)))
 
@@ -191,16 +193,6 @@ def _write_rejects(workspace: Workspace, small: pl.Series, least: int) -> None:
     )
     with reading(workspace.rejects), replacing(workspace.rejects) as temporary:
         pl.concat([earlier, refused.select(*REJECT_SCHEMA)]).sink_parquet(temporary)
-
-
-def _write_frames(workspace: Workspace, keep: pl.Series, weight: pl.Series | None) -> None:
-    """Put the choice into frames.parquet, all else and the order of the rows as they are."""
-    decided = pl.LazyFrame(
-        {"keep": keep, "weight": pl.repeat(1.0, len(keep), dtype=pl.Float32, eager=True) if weight is None else weight}
-    )
-    frames = pl.scan_parquet(workspace.frames, glob=False).drop("keep", "weight")
-    with reading(workspace.frames), replacing(workspace.frames) as temporary:
-        pl.concat([frames, decided], how="horizontal").select(*FRAME_SCHEMA).sink_parquet(temporary)
 
 
 def _count(frames: pl.DataFrame, choice: Choice, *, posed: bool) -> dict[str, Any]:
