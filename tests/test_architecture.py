@@ -16,16 +16,28 @@ RANKS = {
     "errors": 0, "labels": 0,
     "settings": 1,
     "records": 2, "charts": 2, "recipes": 2,
-    "workspace": 3, "media": 3, "metrics": 3, "parallel": 3,
+    "workspace": 3, "media": 3, "metrics": 3, "bootstrap": 3, "parallel": 3,
     "crops": 4, "preprocess": 4, "sources": 4,
     "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5,
     "loading": 6, "bundle": 6,
-    "train": 7, "predict": 7, "features": 7, "adjust": 7,
-    "evaluate": 8, "report": 8, "doubts": 8,
-    "cli": 9,
+    "predict": 7, "features": 7, "adjust": 7,
+    "train": 8, "probe": 8, "evaluate": 8, "report": 8, "doubts": 8, "runs": 8,
+    "tune": 9,
+    "cli": 10,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "lightning", "torchmetrics"}
-MAY_BE_HEAVY = {"preprocess", "loading", "model", "losses", "weights", "bundle", "train", "predict", "features"}
+MAY_BE_HEAVY = {
+    "preprocess",
+    "loading",
+    "model",
+    "losses",
+    "weights",
+    "bundle",
+    "train",
+    "probe",
+    "predict",
+    "features",
+}
 STAGES = {"index", "curate", "pack", "screen", "split"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -48,6 +48,8 @@ class Batch(NamedTuple):
     """Weight of each picture in the loss: float32, N."""
     rows: torch.Tensor
     """Row of each picture in its samples: int64, N."""
+    total: int
+    """Pictures of this batch over all processes; N with one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +199,7 @@ class CropBatches:
         self._sampler = sampler  # a public `sampler` Lightning would take for one of PyTorch's
         self.seed = seed
         self.epoch = epoch
-        self.world = world
+        self.rank, self.world = rank, world
         self.threads = cores(threads)
         self.pinned = pinned
         shown = len(store) if sampler is None else len(sampler)
@@ -271,7 +273,7 @@ class CropBatches:
         try:
             for part in self._batches[first:]:
                 places = np.asarray(part)
-                waiting.append(self._begin(pool, order[places], places, epoch))
+                waiting.append(self._begin(pool, order[places], places, epoch, part.stop - part.start + self.rank))
                 if len(waiting) > _AHEAD:
                     yield _finished(*waiting.popleft())
             while waiting:
@@ -283,7 +285,7 @@ class CropBatches:
         return fingerprint("in order", len(self.store)) if self._sampler is None else self._sampler.fingerprint
 
     def _begin(
-        self, pool: ThreadPoolExecutor, rows: Numbers, places: Numbers, epoch: int
+        self, pool: ThreadPoolExecutor, rows: Numbers, places: Numbers, epoch: int, total: int
     ) -> tuple[Batch, list[Future[None]]]:
         size = self.preprocessing.image_size
         pixels = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=self.pinned)
@@ -292,6 +294,7 @@ class CropBatches:
             torch.from_numpy(self.labels[rows]),
             torch.from_numpy(self.weights[rows]),
             torch.from_numpy(rows),
+            total,
         )
         target = pixels.numpy()
         parts = [slice(start, start + _SLICE) for start in range(0, len(rows), _SLICE)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from timm.models import group_parameters
@@ -13,7 +13,37 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from petmood.errors import UserError
 
-Freeze = Literal["none", "all-but-last-block", "backbone"]
+Freeze = Literal["none", "stem", "all-but-last-block", "backbone"]
+
+
+#: Hidden width of the attention over a clip's frames.
+_ATTENTION_WIDTH = 64
+
+
+class Answers(NamedTuple):
+    """What the network says of N pictures."""
+
+    logits: torch.Tensor
+    """One score an emotion: N × classes."""
+    attention: torch.Tensor | None
+    """How much a clip's answer should look at each picture, N scores before a softmax over the clip's frames; None if
+    all count the same."""
+
+
+class FrameAttention(nn.Module):
+    """Which frames of a clip tell its emotion: the gated attention of Ilse et al. 2018 (arXiv 1802.04712)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.content = nn.Linear(features, _ATTENTION_WIDTH)
+        self.gate = nn.Linear(features, _ATTENTION_WIDTH)
+        self.score = nn.Linear(_ATTENTION_WIDTH, 1, bias=False)  # a bias would not change the softmax
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Scores, N, of normalised features, N × features."""
+        gated = self.content(features).tanh() * self.gate(features).sigmoid()
+        scores: torch.Tensor = self.score(gated).squeeze(1)
+        return scores
 
 
 class EmotionNet(nn.Module):
@@ -21,9 +51,21 @@ class EmotionNet(nn.Module):
 
     The backbone pools globally (whole-body shape, not local texture), as in the notes: pooling → batch norm → linear.
     Frozen parameters need no gradient; frozen batch norms keep their statistics, whatever ``train()`` says.
+
+    With attention it also says which frames of a clip to look at. As the head is linear, the attention-weighted mean of
+    the frames' features gives the same answer as that of their logits, so that single pictures need no other path.
     """
 
-    def __init__(self, backbone: nn.Module, *, classes: int, freeze: Freeze = "none", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        classes: int,
+        freeze: Freeze = "none",
+        freeze_norms: bool = False,
+        dropout: float = 0.0,
+        attention: bool = False,
+    ) -> None:
         """Put a head for ``classes`` emotions on a backbone whose output is N × ``head_hidden_size``.
 
         Raises:
@@ -35,7 +77,9 @@ class EmotionNet(nn.Module):
         self.norm = nn.BatchNorm1d(features)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(features, classes)
+        self.attention = FrameAttention(features) if attention else None
         self.freeze: Freeze = freeze
+        self.freeze_norms = freeze_norms
         for parameter in self._frozen_parameters():
             parameter.requires_grad_(False)
         # Lightning keeps the mode in which it finds each module, so that frozen norms must be in theirs from the start.
@@ -45,6 +89,12 @@ class EmotionNet(nn.Module):
         """Logits, N × classes, of normalised images, float N × 3 × height × width."""
         logits: torch.Tensor = self.classifier(self.dropout(self.norm(self.backbone(images))))
         return logits
+
+    def answers(self, images: torch.Tensor) -> Answers:
+        """Logits and attention of normalised images, float N × 3 × height × width."""
+        features = self.norm(self.backbone(images))
+        attention = self.attention(features) if self.attention is not None else None
+        return Answers(self.classifier(self.dropout(features)), attention)
 
     def train(self, mode: bool = True) -> EmotionNet:
         """Switch to training (or evaluation) mode, except for the frozen parts."""

@@ -20,6 +20,11 @@ COMMANDS = {
     "demo": "Made-up clips through every stage to a report, in minutes.",
     "prepare": "A source to crops with a split: index, curate, pack, screen, split; skips what is up to date.",
     "train": "Train a classifier on a prepared work folder.",
+    "find-lr": "Try learning rates on a work folder and draw what they do.",
+    "find-batch-size": "Find the largest batch that fits into the memory.",
+    "tune": "Search good settings of training, and write them as a recipe.",
+    "runs": "List the runs of a work folder: the settings that differ, and the scores.",
+    "compare": "Whether one run is really better than another.",
     "evaluate": "Judge a run on clips it has not seen, and write its report.",
     "predict": "The emotion in photos, by a trained run.",
     "adjust": "Tell a run how often each emotion will be met, without training again.",
@@ -42,7 +47,8 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,  # ours says what to do next
 )
 for name, summary in COMMANDS.items():
-    app.command(f"petmood.cli.{name}:{name}", name=name, help=summary)
+    function = name.replace("-", "_")
+    app.command(f"petmood.cli.{function}:{function}", name=name, help=summary)
 
 INTERRUPTED = 130
 USAGE = 2

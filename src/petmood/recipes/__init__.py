@@ -26,6 +26,13 @@ Positive = Annotated[int, Field(ge=1)]
 class TrainSettings:
     """Settings of ``petmood train``; the defaults are those of the recipe ``default``."""
 
+    method: Literal["fine-tune", "probe"] = "fine-tune"
+    """Train by gradient steps through the network, or only fit the classifier to the features of the backbone as it is,
+    which takes seconds once these are computed."""
+    pool: Literal["frames", "clip"] = "frames"
+    """Probe: judge each frame and take a clip's mean, or learn which frames of a clip to look at (attention pooling)."""
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Probe: parts of the training clips, divided by group, on which the strength of its regularisation is chosen."""
     model: str = "efficientnet_b0"
     """Backbone: any timm model name."""
     image_size: Count = 0
@@ -40,22 +47,34 @@ class TrainSettings:
     those of that run."""
     new_head: bool = False
     """With --init: take the backbone alone and train a new head."""
-    freeze: Literal["none", "all-but-last-block", "backbone"] = "none"
-    """Parts of the backbone that keep their first weights."""
+    freeze: Literal["none", "stem", "all-but-last-block", "backbone"] = "none"
+    """Parts of the backbone that keep their first weights; stem is all stages before an eighth of the picture's size is
+    left: two thirds of the memory traffic of a step, a fiftieth of the weights."""
+    freeze_norms: bool = False
+    """Batch norms, that of the head too, keep the statistics that they have: for small batches, after a probe."""
     epochs: Positive = 15
     """Most passes over the training pictures; training may stop earlier, see patience."""
     batch_size: Annotated[int, Field(ge=2)] = 64
-    """Pictures of one step."""
+    """Pictures of one batch, over all devices together."""
+    accumulate: Positive = 1
+    """Batches whose gradients are added up before a step, for larger steps than fit into memory."""
+    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the gradient; 0 does not limit it."""
     optimizer: Literal["adam", "adamw"] = "adamw"
     """Rule of the step."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     """Largest learning rate."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate from each block of the backbone to the one before it; the head has the full rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     """Pull of the weights towards zero; biases and norms are left out."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rate over the steps after the warm-up: unchanged, or falling to zero along a cosine."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    """Learning rate after the warm-up: unchanged, falling to zero along a cosine (anew at each step), or a fifth whenever
+    `stop_on` has not improved for half of `patience` epochs."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs in which the learning rate rises from zero; parts of an epoch are allowed."""
+    ema: Share = 0.0
+    """Share of the past in a running mean of the weights, per step; the mean is judged and kept. 0 keeps the last ones."""
     label_smoothing: Share = 0.1
     """Share of the target that is spread over all classes: evenly, but with balanced softmax by their shares, because
     even parts would make far too much of the rare emotions there."""
@@ -73,10 +92,24 @@ class TrainSettings:
     number of clips."""
     dropout: Share = 0.0
     """Share of the features that is left out at random before the last layer."""
+    drop_path: Share = 0.0
+    """Stochastic depth: share of pictures for which the last block is left out at random; less for those before it."""
     horizontal_flip: bool = True
     """Mirror every second training picture, left to right."""
     min_scale: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Smallest share of the picture's area that random cropping keeps; 1 crops nothing."""
+    rand_augment: Annotated[int, Field(ge=0, le=30)] = 0
+    """RandAugment: magnitude of two random changes of colour or shape of each picture; 0 makes none."""
+    random_erasing: Share = 0.0
+    """Share of pictures in which a random rectangle is blanked."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Mixup: how evenly pictures are blended in pairs (the alpha of its beta distribution, such as 0.2); 0 does not."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """CutMix: the same for pasting a rectangle of another picture; with both, each batch has one of them."""
+    small_size: Count = 0
+    """Pixels of the square in the first epochs, such as 160, for faster steps; 0 takes the full size from the start."""
+    small_epochs: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """Share of the epochs that see the small square."""
     stop_on: Literal["val_loss", "val_clip_macro_f1"] = "val_clip_macro_f1"
     """Score that must improve within `patience` epochs."""
     checkpoint_on: Literal["val_accuracy", "val_clip_macro_f1", "val_loss"] = "val_clip_macro_f1"
@@ -85,16 +118,26 @@ class TrainSettings:
     """Epochs without improvement after which training stops."""
     seed: Count = 0
     """Decides first weights, order and augmentation."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """Minutes between checkpoints within an epoch; there is one at the end of each epoch, too."""
+    track: Literal["none", "mlflow", "wandb"] = "none"
+    """Tracker that is told beside TensorBoard and metrics.csv (extras mlflow and wandb)."""
     limit: Count = 0
     """At most this many pictures of each split, drawn evenly over the clips, for a quick try; 0 takes all."""
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
     """Number format of the computation; auto is bfloat16 or 16 bits on a GPU that has it, else 32 bits."""
     channels_last: bool = True
     """Memory order of the pictures that is faster on GPUs and most processors."""
+    compile: bool = False
+    """Compile the network first (torch.compile): a minute or two at the start, faster steps on a GPU."""
     threads: Count = 0
     """Threads that decode pictures; 0 means as many as there are cores."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a CUDA GPU if there is one."""
+    devices: Count = 1
+    """Devices of each machine; 0 takes all GPUs. Under torchrun or SLURM, the processes that it starts per machine."""
+    nodes: Positive = 1
+    """Machines, under torchrun or SLURM."""
 
 
 def recipe_names() -> list[str]:

@@ -6,19 +6,17 @@ import contextlib
 import csv
 import dataclasses
 import logging
+import math
 import signal
-import sys
 import threading
 import time
-import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 
 from petmood.loading import Batch, CropBatches, Samples
 from petmood.preprocess import Augmentation, Preprocessing
@@ -26,6 +24,7 @@ from petmood.recipes import TrainSettings
 from petmood.sampling import ClipSampler
 from petmood.train.module import EmotionModule
 from petmood.train.optimise import Device, choose_precision
+from petmood.train.trackers import trackers
 from petmood.workspace import replacing
 
 #: Scores by which training is steered, and whether smaller or larger is better.
@@ -45,6 +44,9 @@ class Loop:
     val: Samples
     preprocessing: Preprocessing
     module: EmotionModule
+    after_epoch: Callable[[int, Mapping[str, float]], None] | None = None
+    """Told the epoch (from 1) and its validation scores (``DIRECTION``) after each epoch, in the first process alone; an
+    exception ends the training and passes through."""
 
     def fit(self, checkpoint: Path | None, *, quiet: bool) -> None:
         """Train, from a checkpoint on if one is given; leaves metrics.csv, tensorboard/ and checkpoints/ in the run.
@@ -56,9 +58,10 @@ class Loop:
         with _lightning_hushed():
             trainer = self._trainer(quiet=quiet)
             batches = self._training_batches(trainer)
-            self.module.steps = self.settings.epochs * len(batches)
+            self.module.steps = self.settings.epochs * math.ceil(len(batches) / self.settings.accumulate)
+            val = self._validation_batches(trainer)
             with _interruptible():
-                trainer.fit(self.module, batches, self._validation_batches(), ckpt_path=checkpoint, weights_only=True)
+                trainer.fit(self.module, batches, val, ckpt_path=checkpoint, weights_only=True)
 
     def _training_batches(self, trainer: lightning.Trainer) -> CropBatches:
         """The sampler's rows, changed at random; this process's part of them."""
@@ -66,7 +69,7 @@ class Loop:
         return CropBatches(
             samples.store,
             self.preprocessing,
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_size // trainer.world_size,
             labels=samples.labels,
             weights=samples.weights if self.sampler.uses_weights else None,
             augmentation=Augmentation(horizontal_flip=settings.horizontal_flip, min_scale=settings.min_scale),
@@ -79,30 +82,33 @@ class Loop:
             pinned=self.device == "cuda",
         )
 
-    def _validation_batches(self) -> CropBatches:
-        """All pictures in order and as they are, in every process: the scores are over the whole split."""
+    def _validation_batches(self, trainer: lightning.Trainer) -> CropBatches:
+        """All pictures in order and as they are; this process's part of them."""
         return CropBatches(
             self.val.store,
             self.preprocessing,
             batch_size=self.settings.batch_size,
             labels=self.val.labels,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
             threads=self.settings.threads,
             pinned=self.device == "cuda",
         )
 
     def _trainer(self, *, quiet: bool) -> lightning.Trainer:
         settings = self.settings
-        # TensorBoard would load the whole of TensorFlow, where it is installed, to write a few numbers; this name is
-        # the switch that it looks for.
-        sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
         return lightning.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",
-            devices=1,
+            devices=settings.devices or "auto",
+            num_nodes=settings.nodes,
+            sync_batchnorm=self.device == "cuda",  # torch has none for processors
             use_distributed_sampler=False,  # our batches are dealt to the processes already
             precision=choose_precision(settings.precision, self.device),
             max_epochs=settings.epochs,
+            accumulate_grad_batches=settings.accumulate,
+            gradient_clip_val=settings.clip_gradient or None,
             callbacks=self._callbacks(quiet=quiet),
-            logger=TensorBoardLogger(self.run, name="tensorboard", version="", default_hp_metric=False),
+            logger=trackers(settings, self.run),
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             benchmark=self.device == "cuda",
@@ -114,9 +120,10 @@ class Loop:
     def _callbacks(self, *, quiet: bool) -> list[Callback]:
         checkpoints = self.run / "checkpoints"
         stop, best = self.settings.stop_on, self.settings.checkpoint_on
-        callbacks: list[Callback] = [
+        callbacks: list[Callback] = [EMAWeightAveraging(decay=self.settings.ema)] if self.settings.ema else []
+        callbacks += [
             EarlyStopping(stop, mode=DIRECTION[stop], patience=self.settings.patience),
-            MetricsFile(self.run / "metrics.csv"),
+            MetricsFile(self.run / "metrics.csv", self.after_epoch),
             ModelCheckpoint(checkpoints, "best", monitor=best, mode=DIRECTION[best], enable_version_counter=False),
             # After the others, so that it holds what they have learnt in this epoch.
             ModelCheckpoint(checkpoints, "last", enable_version_counter=False, save_on_train_epoch_end=True),
@@ -129,8 +136,9 @@ class Loop:
 class MetricsFile(Callback):
     """One row an epoch in a CSV file, which is complete after each epoch and goes on when a training is resumed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: Callable[[int, Mapping[str, float]], None] | None = None) -> None:
         self.path = path
+        self.told = told
         self._start()
 
     def _start(self) -> None:
@@ -163,6 +171,8 @@ class MetricsFile(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Add this epoch's row; rows of later epochs, left by a training that was stopped, are replaced."""
+        if not trainer.is_global_zero:
+            return
         epoch = trainer.current_epoch + 1
         row: dict[str, float] = {"epoch": epoch, "train_loss": float(trainer.callback_metrics["train_loss"])}
         row |= {name: float(trainer.callback_metrics[name]) for name in DIRECTION}
@@ -174,6 +184,8 @@ class MetricsFile(Callback):
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
             writer.writerows({name: f"{value:.6g}" for name, value in each.items()} for each in [*rows, row])
+        if self.told:
+            self.told(epoch, {name: row[name] for name in DIRECTION})
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any, NoReturn
 
 import lightning
@@ -39,7 +40,7 @@ class EmotionModule(lightning.LightningModule):
         #: checkpoint stands (Lightning-AI/pytorch-lightning#20550).
         self.steps = 0
         self.val_clips, self.val_labels = val.clips, val.labels
-        self.val_logits: list[torch.Tensor] = []
+        self.val_answers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits, N × classes, of prepared squares, uint8 N × 3 × size × size."""
@@ -47,8 +48,15 @@ class EmotionModule(lightning.LightningModule):
         logits: torch.Tensor = self.net(images if self.settings.channels_last else images.contiguous())
         return logits
 
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """Let all that is random in a step follow from the step's number alone: a resumed training repeats it exactly."""
+        state = np.random.SeedSequence((self.settings.seed, self.current_epoch, index, self.global_rank))
+        seed = int(state.generate_state(1)[0])
+        torch.manual_seed(seed)
+        random.seed(seed)
+
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
-        """Loss of one batch.
+        """Loss of one batch, scaled so that its mean over the processes is that over all pictures of the step.
 
         Raises:
             RunError: it is infinite or not a number.
@@ -56,17 +64,18 @@ class EmotionModule(lightning.LightningModule):
         loss: torch.Tensor = self.loss(self(batch.pixels), batch.labels, batch.weights)
         if index % _LOOK_EVERY == 0 and not torch.isfinite(loss):
             _diverged(self.settings, f"training loss {loss.item()}", self.current_epoch)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.labels))
-        return loss
+        count = len(batch.labels)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
+        return loss * (count * self.trainer.world_size / batch.total)
 
     def validation_step(self, batch: Batch) -> None:
-        """Keep the logits; the batches come in order."""
-        self.val_logits.append(self(batch.pixels).float())
+        """Keep the logits of this process's part of the pictures."""
+        self.val_answers.append((batch.rows.cpu(), self(batch.pixels).float().cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the whole validation split."""
-        logits = torch.cat(self.val_logits).cpu()
-        self.val_logits.clear()
+        logits = _in_order(self.val_answers, self.trainer.world_size)
+        self.val_answers.clear()
         scores = validation_scores(logits, self.val_labels, self.val_clips)
         if not math.isfinite(scores["val_loss"]):
             _diverged(self.settings, f"validation loss {scores['val_loss']}", self.current_epoch)
@@ -78,6 +87,16 @@ class EmotionModule(lightning.LightningModule):
         factor = learning_rate_factor(self.settings, self.steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _in_order(answers: list[tuple[torch.Tensor, torch.Tensor]], world: int) -> torch.Tensor:
+    """Logits of all pictures of the split, by row, from those of every process."""
+    if world > 1:
+        parts: list[Any] = [None] * world
+        torch.distributed.all_gather_object(parts, answers)
+        answers = [answer for part in parts for answer in part]
+    rows = torch.cat([rows for rows, _ in answers])
+    return torch.cat([logits for _, logits in answers])[rows.argsort()]
 
 
 def validation_scores(logits: torch.Tensor, labels: npt.NDArray[np.int64], clips: list[str]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import dataclasses
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ def train(
     recipe: str = "",
     resume: bool = False,
     quiet: bool = False,
+    folder: Path | None = None,
+    after_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> TrainSummary:
     """Train a network on the chosen crops of a workspace; the result is ``runs/NAME``.
 
@@ -92,19 +94,21 @@ def train(
         recipe: name of the recipe that the settings came from, for the record.
         resume: go on with a run that was stopped, from the end of its last complete epoch.
         quiet: no progress bar.
+        folder: where the run's folder is made; the workspace's runs if left out.
+        after_epoch: told the epoch (from 1) and its validation scores; an exception ends training and passes through.
 
     Raises:
         UserError: the run exists already (or, with ``resume``, does not), or data, settings or weights are unusable.
         RunError: the loss became infinite or not a number.
         KeyboardInterrupt: stopped by Ctrl-C; the last checkpoint is kept and how to go on is said on standard error.
     """
-    run = _run_folder(workspace, name, resume=resume)
+    run = _run_folder(folder or workspace.runs, name, resume=resume)
     if resume:
         settings, recipe = read_config(run)
     else:
         settings = resolve_init(settings)
     started = time.monotonic()
-    plan = _plan(workspace, run, settings, recipe)
+    plan = _plan(workspace, run, settings, recipe, after_epoch)
     if not quiet:
         for note in plan.notes:  # before the hours, not after them
             print(f"note: {note}", file=sys.stderr)  # noqa: T201
@@ -142,21 +146,27 @@ def read_config(run: Path) -> tuple[TrainSettings, str]:
     return build(TrainSettings, settings, where=str(path)), str(content.get("recipe", ""))
 
 
-def _run_folder(workspace: Workspace, name: str, *, resume: bool) -> Path:
+def _run_folder(folder: Path, name: str, *, resume: bool) -> Path:
     if not re.fullmatch(r"[\w-][\w.-]*", name):
         raise UserError(f"run name {name!r} is not usable; allowed are letters, digits and . _ -")
-    run = workspace.runs / name
+    run = folder / name
     exists = (run / "config.yaml").is_file()
     if resume and not exists:
-        found = sorted(path.parent.name for path in workspace.runs.glob("*/config.yaml"))
-        raise UserError(f"run {name!r} does not exist in {workspace.runs}; found are {', '.join(found) or 'none'}.")
+        found = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
+        raise UserError(f"run {name!r} does not exist in {folder}; found are {', '.join(found) or 'none'}.")
     if run.exists() and not resume:
         hint = "go on with it by --resume, or give another --name"
-        raise UserError(f"run {name!r} exists already in {workspace.runs}.", hint=hint)
+        raise UserError(f"run {name!r} exists already in {folder}.", hint=hint)
     return run
 
 
-def _plan(workspace: Workspace, run: Path, settings: TrainSettings, recipe: str) -> _Plan:
+def _plan(
+    workspace: Workspace,
+    run: Path,
+    settings: TrainSettings,
+    recipe: str,
+    after_epoch: Callable[[int, Mapping[str, float]], None] | None,
+) -> _Plan:
     device = choose_device(settings.device)
     choose_precision(settings.precision, device)
     classes = data_classes(workspace)
@@ -185,6 +195,7 @@ def _plan(workspace: Workspace, run: Path, settings: TrainSettings, recipe: str)
         sampler=sampler,
         preprocessing=start.preprocessing,
         module=EmotionModule(net, balanced.loss(), start.preprocessing, settings, val_samples),
+        after_epoch=after_epoch,
     )
     return _Plan(
         workspace=workspace,

@@ -97,7 +97,13 @@ def _assembled(settings: TrainSettings, classes: Sequence[str], *, pretrained: s
 
 
 def _net(backbone: nn.Module, classes: Sequence[str], settings: TrainSettings) -> EmotionNet:
-    return EmotionNet(backbone, classes=len(classes), freeze=settings.freeze, dropout=settings.dropout)
+    return EmotionNet(
+        backbone,
+        classes=len(classes),
+        freeze=settings.freeze,
+        freeze_norms=settings.freeze_norms,
+        dropout=settings.dropout,
+    )
 
 
 def _check_head(info: BundleInfo, classes: Sequence[str], folder: Path) -> None:
