@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from petmood.bootstrap import SCORES, drawn_counts, group_counts, interval, score_of
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -117,7 +119,7 @@ def last_answers(
     weights = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     bundle.net.load_state_dict({n.removeprefix("net."): w for n, w in weights.items() if n.startswith("net.")})
     samples = load_samples(workspace, split)  # type: ignore[arg-type]
-    probabilities = Predictor(bundle, device="cpu").crops(samples.store)
+    probabilities = Predictor(bundle, device="cpu").crops(samples.store).probabilities
     if shares is not None:
         probabilities = probabilities / shares
         probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -132,25 +134,34 @@ Score = Callable[[Ints, Ints, int], float]
 def with_interval(runs: Sequence[Judged], score: Score, against: Sequence[Judged] = ()) -> tuple[float, float, float]:
     """Mean score over the seeds with its 95 % interval, or its difference to other runs' with the same test clips.
 
-    The interval is that of drawing other groups of test clips (1,000 bootstrap samples, the same ones for every run);
+    The interval is that of drawing other groups of test clips (10,000 bootstrap samples, the same ones for every run);
     the seeds are averaged within each, so that it holds the luck of the clips, not that of the seed.
     """
-    rng = np.random.default_rng(0)
-    names = sorted(set(runs[0].groups))
-    members = [np.flatnonzero([group == name for group in runs[0].groups]) for name in names]
-    draws = [rng.integers(len(names), size=len(names)) for _ in range(1000)]
-    samples = [np.concatenate([members[i] for i in draw]) for draw in draws]
+    mean, drawn = _drawn(runs, score, runs[0].groups)
+    if against:
+        other, others = _drawn(against, score, runs[0].groups)
+        mean, drawn = mean - other, drawn - others
+    found = interval(mean, drawn)
+    return found.estimate, found.low, found.high
 
-    def mean(rows: Ints) -> float:
-        mine = statistics.mean(_score(run, score, rows) for run in runs)
-        return mine - (statistics.mean(_score(run, score, rows) for run in against) if against else 0.0)
 
-    low, high = np.quantile([mean(rows) for rows in samples], [0.025, 0.975])
-    return mean(np.arange(len(runs[0].labels))), float(low), float(high)
+def _drawn(runs: Sequence[Judged], score: Score, groups: Sequence[str]) -> tuple[float, Floats]:
+    """Mean score of some runs, and the same mean in each draw."""
+    counts = np.stack(
+        [group_counts(run.labels, _answers(run), groups, run.probabilities.shape[1]) for run in runs],
+    )
+    name = score.__name__.removeprefix("_")
+    assert name in SCORES, f"{name} cannot be computed from confusion counts"
+    whole = np.arange(len(runs[0].labels))
+    return statistics.mean(_score(run, score, whole) for run in runs), score_of(drawn_counts(counts), name).mean(axis=0)
+
+
+def _answers(run: Judged) -> Ints:
+    return run.probabilities.argmax(axis=1)
 
 
 def _score(run: Judged, score: Score, rows: Ints) -> float:
-    return score(run.labels[rows], run.probabilities[rows].argmax(axis=1), run.probabilities.shape[1])
+    return score(run.labels[rows], _answers(run)[rows], run.probabilities.shape[1])
 
 
 def spread(runs: Sequence[Judged], score: Score) -> float:

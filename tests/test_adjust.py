@@ -63,7 +63,8 @@ def _as_trained(run):
 
 
 def probabilities(run, workspace):
-    return Predictor.load(run, device="cpu").crops(load_samples(workspace, "test").store).astype(np.float64)
+    answers = Predictor.load(run, device="cpu").crops(load_samples(workspace, "test").store)
+    return answers.probabilities.astype(np.float64)
 
 
 def test_a_run_says_what_it_expects(run):

@@ -20,7 +20,7 @@ RANKS = {
     "crops": 4, "preprocess": 4, "sources": 4,
     "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5,
     "loading": 6, "bundle": 6,
-    "predict": 7, "features": 7, "adjust": 7,
+    "predict": 7, "features": 7, "adjust": 7, "runfolder": 7,
     "train": 8, "probe": 8, "evaluate": 8, "report": 8, "doubts": 8, "runs": 8,
     "tune": 9,
     "cli": 10,

@@ -25,18 +25,17 @@ def workspace(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("bundle") / "work", clips_per_class=1, frames_per_clip=1)
 
 
-@pytest.fixture
-def folder(workspace, tmp_path):
+def save(workspace, folder, *, attention=False):
     torch.manual_seed(0)
     backbone = create_backbone(MODEL)
-    net = EmotionNet(backbone, classes=3)
+    net = EmotionNet(backbone, classes=3, attention=attention)
     with torch.no_grad():
         for _ in range(3):  # batch norms get statistics, as in training
             net.train()(torch.randn(8, 3, 64, 64))
         net.classifier.weight.normal_()  # as decided as a trained one
     preprocessing = Preprocessing.of_backbone(timm.data.resolve_model_data_config(backbone), image_size=64, fit="pad")
     save_bundle(
-        tmp_path,
+        folder,
         net,
         workspace,
         model=MODEL,
@@ -46,7 +45,17 @@ def folder(workspace, tmp_path):
         epoch=2,
         scores={"val_loss": 0.5},
     )
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def folder(workspace, tmp_path):
+    return save(workspace, tmp_path)
+
+
+@pytest.fixture
+def attentive(workspace, tmp_path):
+    return save(workspace, tmp_path, attention=True)
 
 
 def edit(folder, **values):
@@ -69,6 +78,46 @@ def test_it_comes_back_as_it_was(folder, workspace):
     assert not bundle.net.training
     saved = safetensors.torch.load_file(folder / "model.safetensors")
     assert all(torch.equal(value, saved[name]) for name, value in bundle.net.state_dict().items())
+
+
+def test_attention_comes_back_as_it_was(attentive):
+    bundle = load_bundle(attentive)
+    assert bundle.info.pool == "attention"
+    assert len(bundle.info.check) == 4
+    saved = safetensors.torch.load_file(attentive / "model.safetensors")
+    assert {name for name in saved if name.startswith("attention.")} == {
+        "attention.content.weight",
+        "attention.content.bias",
+        "attention.gate.weight",
+        "attention.gate.bias",
+        "attention.score.weight",
+    }
+    assert all(torch.equal(value, saved[name]) for name, value in bundle.net.state_dict().items())
+
+
+def test_a_bundle_that_says_nothing_of_pooling_takes_the_mean(folder):
+    path = folder / "bundle.json"
+    content = json.loads(path.read_text())
+    assert content.pop("pool") == "mean"
+    path.write_text(json.dumps(content))
+    bundle = load_bundle(folder)
+    assert bundle.info.pool == "mean"
+    assert bundle.net.attention is None
+
+
+def test_other_attention_is_noticed(attentive):
+    path = attentive / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors["attention.score.weight"] += 0.5
+    safetensors.torch.save_file(tensors, path)
+    with pytest.raises(UserError, match="answers its test picture differently"):
+        load_bundle(attentive)
+
+
+def test_attention_cannot_be_dropped_by_a_word(attentive):
+    edit(attentive, pool="mean")
+    with pytest.raises(UserError, match=r"do not belong to test_efficientnet: .*attention"):
+        load_bundle(attentive)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def drawn():
         "score_bars": charts.score_bars("F1", [ClassBar("calm", {"clips": 0.5}), ClassBar("fear", {"clips": None})]),
         "confusion": charts.confusion("표", ["편안", "공포"], [[2113, 1], [0, 0]], truth="정답", answer="답"),
         "curves": charts.curves("손실", [1, 2], LINES, axis="에폭", mark=2, mark_label="선택"),
+        "rates": charts.rates("학습률", [1e-4, 1e-3, 1e-2], [2, 1, 9], [2, 1.5, 2], mark=1e-3, mark_label="try 1.0e-3"),
     }
 
 
@@ -80,3 +81,9 @@ def test_nothing_to_draw_is_refused():
         charts.confusion("x", ["a", "b"], [[1, 2]], truth="t", answer="a")
     with pytest.raises(ValueError, match="2 steps"):
         charts.curves("x", [1, 2], {"a": [1.0]}, axis="epoch")
+    with pytest.raises(ValueError, match="each of 2 rates"):
+        charts.rates("x", [1, 2], [1.0], [1.0, 2.0], mark=1, mark_label="")
+
+
+def test_the_learning_rates_stand_at_powers_of_ten():
+    assert {"1e-4", "1e-3", "1e-2", "try 1.0e-3"} <= set(words(drawn()["rates"]))

@@ -1,11 +1,13 @@
 """Evaluation of runs whose answers are known: files, scores, the verdict in the first line, and what must be named."""
 
+import html
 import json
 
 import numpy as np
 import polars as pl
 import pytest
 
+import petmood.doubts.opinions
 import petmood.evaluate
 from fixtures.runs import (
     CLASSES,
@@ -23,8 +25,11 @@ from petmood.cli import run as command
 from petmood.errors import UserError
 from petmood.evaluate import evaluate
 from petmood.metrics import Evaluation
+from petmood.recipes.doubts import DoubtSettings
 from petmood.recipes.evaluation import EvaluateSettings
-from petmood.report.texts import summary_lines
+from petmood.recipes.features import FeatureSettings
+from petmood.report.render import write_report
+from petmood.report.texts import TEXTS, summary_lines
 
 
 @pytest.fixture
@@ -36,8 +41,8 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def answers(monkeypatch):
-    def answer(function):
-        monkeypatch.setattr(petmood.evaluate, "Predictor", FakePredictor(function))
+    def answer(function, attention=None):
+        monkeypatch.setattr(petmood.evaluate, "Predictor", FakePredictor(function, attention=attention))
 
     return answer
 
@@ -80,6 +85,38 @@ def test_the_files_hold_what_was_found(workspace, answers):
     ]
 
 
+def first_frame_alone(frame_id):
+    """Right on the first frame of a clip, wrong on the second."""
+    return truth(frame_id) if frame_id.endswith("_0") else ("happy" if truth(frame_id) != "happy" else "angry")
+
+
+def test_clips_are_answered_by_the_frames_that_the_model_looks_at(workspace, answers):
+    run = make_run(workspace)
+    answers(first_frame_alone, attention=lambda frame_id: 9.0 if frame_id.endswith("_0") else -9.0)
+    first = evaluate(run, quiet=True)
+    assert (first.pool, first.clips.accuracy, first.frames.accuracy) == ("attention", 1.0, 0.5)
+    assert all(one.clips.accuracy == 1 for one in first.species)
+    table = pl.read_parquet(run / "predictions.parquet")
+    assert table.columns[-2:] == ["attention", "split"]
+    assert set(table["attention"]) == {9.0, -9.0}
+    said = TEXTS["numbers_note_attention"][0]
+    assert said in html.unescape(write_report(run).read_text(encoding="utf-8"))
+    answers(first_frame_alone, attention=lambda frame_id: -9.0 if frame_id.endswith("_0") else 9.0)
+    assert evaluate(run, quiet=True).clips.accuracy == 0
+    answers(first_frame_alone)
+    assert evaluate(run, quiet=True).pool == "mean"
+    assert said not in html.unescape(write_report(run).read_text(encoding="utf-8"))
+
+
+def test_results_of_an_older_petmood_are_read_as_means(workspace, answers):
+    answers(truth)
+    run = make_run(workspace)
+    found = evaluate(run, quiet=True)
+    content = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert content.pop("pool") == "mean"
+    assert Evaluation.from_dict(content) == found
+
+
 def test_a_model_below_the_majority_is_named_in_the_first_line(workspace, answers, capsys):
     """The fourth of the notes' mistakes: 0.498 was reported while always answering calm gives 0.616."""
     answers(worse_than_calm)
@@ -90,8 +127,8 @@ def test_a_model_below_the_majority_is_named_in_the_first_line(workspace, answer
         "This model does NOT beat always answering “calm”: 33.3 % of 6 clips right against 66.7 %, "
         "macro-F1 0.17 against 0.27."
     )
-    html = (run / "report.html").read_text(encoding="utf-8")
-    body = html[html.index("<body>") :].replace("\u00a0", " ")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    body = page[page.index("<body>") :].replace("\u00a0", " ")
     assert body.index(first) < body.index("<h1>")
     assert '<p class="verdict neither">' in body
 
@@ -191,3 +228,11 @@ def test_json_prints_the_numbers(workspace, answers, capsys):
     run = make_run(workspace)
     assert command(["evaluate", str(run), "--json", "-q"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_doubts_about_labels_listen_to_attention_too(workspace, monkeypatch):
+    looking = FakePredictor(first_frame_alone, attention=lambda frame_id: 9.0 if frame_id.endswith("_0") else -9.0)
+    monkeypatch.setattr(petmood.doubts.opinions, "Predictor", looking)
+    settings = DoubtSettings(folds=2)
+    found = petmood.doubts.opinions.of_run(make_run(workspace), workspace, settings, FeatureSettings(), quiet=True)
+    np.testing.assert_array_equal(found.probabilities.argmax(axis=1), found.labels)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss, one_hot
 
 from petmood.losses import EmotionLoss, class_weights, clip_counts, effective_numbers, filled
 
@@ -185,3 +185,49 @@ def test_short_formats_are_computed_in_32_bits(dtype, options):
     logits, labels, ones = example()
     loss = EmotionLoss(label_smoothing=0.1, **options)
     assert loss(logits.to(dtype), labels, ones).dtype == torch.float32
+
+
+# Mixed pictures
+
+LOSSES = {
+    "plain": {},
+    "smoothed": {"label_smoothing": 0.1},
+    "balanced softmax": {"shares": SHARES, "label_smoothing": 0.1},
+    "weighted": {"class_weights": np.array([1.0, 3.0, 0.5], np.float32), "label_smoothing": 0.1},
+    "focal": {"focal_gamma": 2.0, "label_smoothing": 0.1, "shares": SHARES},
+}
+
+
+@pytest.mark.parametrize("options", LOSSES.values(), ids=LOSSES)
+def test_a_target_that_is_all_one_class_is_that_class(options):
+    logits, labels, _ = example()
+    weights = torch.linspace(0.5, 2, 8)
+    loss = EmotionLoss(**options)
+    torch.testing.assert_close(loss(logits, one_hot(labels, 3).float(), weights), loss(logits, labels, weights))
+
+
+@pytest.mark.parametrize("options", LOSSES.values(), ids=LOSSES)
+def test_a_mixed_picture_has_the_mixed_loss(options):
+    logits, labels, ones = example()
+    others = labels.roll(1)
+    loss = EmotionLoss(**options)
+    mixed = 0.3 * one_hot(labels, 3) + 0.7 * one_hot(others, 3)
+    expected = 0.3 * loss(logits, labels, ones) + 0.7 * loss(logits, others, ones)
+    torch.testing.assert_close(loss(logits, mixed, ones), expected)
+
+
+def test_soft_targets_are_torchs_cross_entropy():
+    logits, _, ones = example()
+    targets = torch.rand(8, 3, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
+    expected = cross_entropy(logits, targets, label_smoothing=0.1)
+    torch.testing.assert_close(EmotionLoss(label_smoothing=0.1)(logits, targets, ones), expected)
+
+
+def test_class_numbers_give_bit_for_bit_what_they_gave_before_there_were_mixed_targets():
+    logits, labels, ones = example()
+    weights = torch.tensor([1.0, 3.0, 0.5])
+    logs = (logits + torch.tensor(SHARES, dtype=torch.float32).log()).log_softmax(dim=1)
+    losses = 0.9 * nll_loss(logs, labels, reduction="none") - 0.1 * (logs @ torch.tensor(SHARES, dtype=torch.float32))
+    expected = (losses * weights[labels] * ones).mean()
+    loss = EmotionLoss(label_smoothing=0.1, shares=SHARES, class_weights=weights.numpy())
+    assert torch.equal(loss(logits, labels, ones), expected)

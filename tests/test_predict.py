@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 import torch
 
 from fixtures.workspaces import make_workspace
-from petmood.bundle import Bundle, load_bundle, save_bundle
+from petmood.bundle import Bundle, assume_shares, load_bundle, read_info, save_bundle
 from petmood.cli import run as command
 from petmood.cli.predict import expand, parse_box, system_language, width_of
 from petmood.crops import CropStore
 from petmood.errors import UserError
 from petmood.loading import load_samples
 from petmood.media import cut, encode
+from petmood.metrics import clip_means
+from petmood.model import FrameAttention
 from petmood.predict import Predictor
 from petmood.recipes import TrainSettings
 from petmood.records import Box
@@ -66,22 +69,23 @@ def test_a_batch_answers_as_single_photos_do(predictor, photos):
 def test_the_batch_size_of_crops_does_not_matter(predictor, workspace):
     store = CropStore(workspace.crops)
     told = []
-    large = predictor.crops(store, batch_size=64, advance=told.append)
+    large, attention = predictor.crops(store, batch_size=64, advance=told.append)
+    assert attention is None
     assert large.shape == (54, 3)
     assert large.dtype == np.float32
     assert sum(told) == 54
-    np.testing.assert_allclose(predictor.crops(store, batch_size=5, threads=3), large, atol=1e-5)
+    np.testing.assert_allclose(predictor.crops(store, batch_size=5, threads=3).probabilities, large, atol=1e-5)
 
 
 def test_no_crops_give_no_answers(predictor, workspace):
     store = CropStore(workspace.crops)
-    assert predictor.crops(CropStore(workspace.crops, store.table[:0])).shape == (0, 3)
+    assert predictor.crops(CropStore(workspace.crops, store.table[:0])).probabilities.shape == (0, 3)
 
 
 def test_a_photo_answers_as_its_packed_crop(predictor, workspace):
     # Preprocessing is the same in training, evaluation and prediction: only the crop's JPEG rounding lies between.
     frames = workspace.read_frames()
-    crops = predictor.crops(CropStore(workspace.crops))
+    crops = predictor.crops(CropStore(workspace.crops)).probabilities
     photos = np.stack([shares(answer) for answer in predictor.photos(frames["path"])])
     np.testing.assert_allclose(photos, crops, atol=0.03)
 
@@ -103,7 +107,7 @@ def test_a_box_cuts_as_packing_does(predictor, tmp_path):
 def test_training_and_prediction_see_the_same_pixels(predictor, run, workspace):
     # The scores of validation in training come again, to the last frame, from the saved model.
     samples = load_samples(workspace, "val")
-    answers = predictor.crops(samples.store)
+    answers = predictor.crops(samples.store).probabilities
     accuracy = (answers.argmax(axis=1) == samples.labels).mean()
     loss = -np.log(answers[np.arange(len(answers)), samples.labels]).mean()
     assert accuracy == pytest.approx(predictor.info.scores["val_accuracy"], abs=1e-6)
@@ -118,6 +122,83 @@ def test_an_answer_needs_no_certainty(run, photos):
     for answer in Predictor(Bundle(bundle.info, bundle.net), device="cpu").photos(photos[:3]):
         assert answer.emotion == "calm"
         assert max(answer.probabilities.values()) < 0.34
+
+
+@pytest.fixture(scope="module")
+def attentive(run, workspace, tmp_path_factory):
+    """The same model with attention over the frames of a clip, as a folder."""
+    folder = tmp_path_factory.mktemp("attentive")
+    bundle = load_bundle(run)
+    info, net = bundle.info, bundle.net
+    torch.manual_seed(0)
+    net.attention = FrameAttention(net.classifier.in_features)
+    store = CropStore(workspace.crops)
+    pixels = np.stack([info.preprocessing.prepare(store.pixels(row)) for row in range(len(store))])
+    images = info.preprocessing.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    with torch.no_grad():  # frames of a clip that differ as those of a trained network do
+        features = net.backbone(images)
+        net.norm.running_mean.copy_(features.mean(dim=0))
+        net.norm.running_var.copy_(features.var(dim=0))
+        net.attention.score.weight.mul_(5)
+        net.classifier.weight.normal_(std=0.3)
+    known = ("model", "classes", "preprocessing", "settings", "epoch", "scores", "shares", "training_clips")
+    save_bundle(folder, net.eval(), workspace, **{name: getattr(info, name) for name in known})
+    return folder
+
+
+def test_attention_does_not_change_the_answers_of_single_frames(attentive, workspace):
+    store = CropStore(workspace.crops)
+    predictor = Predictor.load(attentive, device="cpu")
+    found = predictor.crops(store, batch_size=7)
+    assert found.attention.shape == (54,)
+    assert found.attention.dtype == np.float32
+    assert found.attention.std() > 0.1
+    np.testing.assert_allclose(predictor.crops(store).attention, found.attention, atol=1e-4)
+    plain = load_bundle(attentive)
+    plain.net.attention = None
+    without = Predictor(Bundle(replace(plain.info, pool="mean"), plain.net), device="cpu").crops(store)
+    assert without.attention is None
+    np.testing.assert_allclose(without.probabilities, found.probabilities, atol=1e-5)
+    empty = predictor.crops(CropStore(workspace.crops, store.table[:0]))
+    assert empty.attention.shape == (0,)
+
+
+def test_a_clip_by_attention_is_what_the_network_says_of_its_pooled_features(attentive, workspace):
+    """Weighting the frames' answers is weighting their features, because batch norm and the last layer are affine."""
+    samples = load_samples(workspace, "train")
+    predictor = Predictor.load(attentive, device="cpu")
+    found = predictor.crops(samples.store)
+    clips = clip_means(samples.clips, found.probabilities, samples.labels, found.attention)
+    net = predictor.net
+    for number, clip in enumerate(clips.clips[:4]):
+        rows = [row for row, name in enumerate(samples.clips) if name == clip]
+        pixels = np.stack([predictor.info.preprocessing.prepare(samples.store.pixels(row)) for row in rows])
+        images = predictor.info.preprocessing.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        with torch.inference_mode():
+            features = net.norm(net.backbone(images))
+            pooled = net.attention(features).softmax(dim=0) @ features
+            expected = net.classifier(pooled).softmax(dim=0).numpy()
+        np.testing.assert_allclose(clips.probabilities[number], expected, atol=1e-4)
+        assert np.abs(found.probabilities[rows].mean(axis=0) - expected).max() > 1e-4
+
+
+def test_adjusting_is_exact_for_clips_by_attention(attentive, workspace):
+    samples = load_samples(workspace, "train")
+
+    def of_clips():
+        found = Predictor.load(attentive, device="cpu").crops(samples.store)
+        return clip_means(samples.clips, found.probabilities, samples.labels, found.attention).probabilities
+
+    info = read_info(attentive)
+    before, target = of_clips(), {"happy": 0.1, "calm": 0.3, "angry": 0.6}
+    try:
+        assume_shares(attentive, target)
+        factors = np.array([target[name] / info.shares[name] for name in info.classes])
+        expected = before * factors / (before * factors).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(of_clips(), expected, atol=1e-5)
+        assert np.abs(expected - before).max() > 0.05
+    finally:
+        assume_shares(attentive, info.shares)
 
 
 def test_failures_are_values_in_their_place(predictor, photos, tmp_path):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from petmood.preprocess import Augmentation, Preprocessing
+from petmood.preprocess import DRAWS, Augmentation, Preprocessing, View, random_draws
 from petmood.settings import build, to_plain
 
 
@@ -81,11 +83,23 @@ def ramp(height=60, width=90):
     return np.stack([blank + rows[:, None], blank + columns[None, :], blank], axis=-1)
 
 
+def draws(seed):
+    return np.random.default_rng(seed).random(DRAWS).tolist()
+
+
+def shown(change, seed, size=64):
+    """What the network sees of the ramp with one change."""
+    view = change.view(60, 90, draws(seed))
+    square = np.empty((size, size, 3), np.uint8)
+    preprocessing(fit="squash", size=size).paint(square, view.of(ramp()), mirrored=view.mirrored)
+    return square
+
+
 def test_augmentation_never_turns_a_picture_upside_down():
     change = Augmentation(horizontal_flip=True, min_scale=0.7)
     mirrored = 0
     for seed in range(60):
-        seen = change.apply(ramp(), np.random.default_rng(seed))
+        seen = shown(change, seed)
         assert seen[-1, 0, 0] > seen[0, 0, 0]  # the upper side stays up
         mirrored += seen[0, 0, 1] > seen[0, -1, 1]
     assert 15 < mirrored < 45
@@ -93,15 +107,95 @@ def test_augmentation_never_turns_a_picture_upside_down():
 
 def test_a_random_window_keeps_most_of_the_body():
     change = Augmentation(horizontal_flip=False, min_scale=0.7)
-    shapes = [change.apply(ramp(), np.random.default_rng(seed)).shape for seed in range(60)]
-    areas = np.array([height * width for height, width, _ in shapes]) / (60 * 90)
-    stretch = np.array([width / height for height, width, _ in shapes]) / 1.5
+    views = [change.view(60, 90, draws(seed)) for seed in range(60)]
+    areas = np.array([view.height * view.width for view in views]) / (60 * 90)
+    stretch = np.array([view.width / view.height for view in views]) / 1.5
     assert areas.min() > 0.66
     assert areas.max() <= 1
-    assert len(set(shapes)) > 20
+    assert len({(view.height, view.width) for view in views}) > 20
     assert 0.85 < stretch.min() < stretch.max() < 1.18
+    assert not any(view.mirrored for view in views)
 
 
 def test_no_augmentation_changes_nothing():
-    change = Augmentation(horizontal_flip=False, min_scale=1.0)
-    assert np.array_equal(change.apply(ramp(), np.random.default_rng(0)), ramp())
+    view = Augmentation(horizontal_flip=False, min_scale=1.0).view(60, 90, draws(0))
+    assert view == View(0, 0, 60, 90, False)
+    assert np.array_equal(view.of(ramp()), ramp())
+
+
+@given(
+    height=st.integers(1, 500),
+    width=st.integers(1, 500),
+    numbers=st.lists(st.floats(0, 1, exclude_max=True), min_size=DRAWS, max_size=DRAWS),
+    reduction=st.sampled_from([1, 2, 4, 8]),
+    least=st.floats(0.01, 1),
+)
+def test_a_view_lies_within_the_picture_also_where_it_was_decoded_smaller(height, width, numbers, reduction, least):
+    view = Augmentation(horizontal_flip=True, min_scale=least).view(height, width, numbers)
+    assert 0 <= view.top < view.top + view.height <= height
+    assert 0 <= view.left < view.left + view.width <= width
+    smaller = np.zeros((-(-height // reduction), -(-width // reduction), 3), np.uint8)
+    part = view.of(smaller, reduction)
+    assert abs(part.shape[0] - view.height / reduction) <= 1.5
+    assert abs(part.shape[1] - view.width / reduction) <= 1.5
+    assert min(part.shape) >= 1
+
+
+@pytest.mark.parametrize("fit", ["pad", "squash", "crop"])
+@pytest.mark.parametrize("size", [32, 90, 200])
+@pytest.mark.parametrize("rough", [False, True])
+def test_a_mirrored_square_is_the_square_mirrored(fit, size, rough):
+    prepare = preprocessing(fit=fit, size=size)
+    plain_square, mirrored = np.empty((2, size, size, 3), np.uint8)
+    prepare.paint(plain_square, ramp(), rough=rough)
+    prepare.paint(mirrored, ramp(), mirrored=True, rough=rough)
+    assert np.array_equal(mirrored[:, ::-1], plain_square)
+    if not rough:
+        assert np.array_equal(prepare.prepare(ramp()), plain_square)
+
+
+def test_painting_leaves_nothing_of_what_was_there():
+    for shape in ((40, 80, 3), (80, 40, 3), (32, 32, 3), (3, 90, 3)):
+        over = np.full((32, 32, 3), 255, np.uint8)
+        preprocessing().paint(over, np.zeros(shape, np.uint8))
+        assert np.array_equal(over, preprocessing().prepare(np.zeros(shape, np.uint8)))
+
+
+def test_rough_shrinking_is_close_to_averaging():
+    square, rough = np.empty((2, 32, 32, 3), np.uint8)
+    preprocessing().paint(square, ramp())
+    preprocessing().paint(rough, ramp(), rough=True)
+    assert np.abs(square.astype(int) - rough).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("fit", "height", "width", "expected"),
+    [
+        ("pad", 40, 31, (1, True)),
+        ("pad", 63, 63, (1, True)),
+        ("pad", 64, 40, (2, True)),
+        ("pad", 300, 20, (8, True)),
+        ("squash", 300, 64, (2, True)),  # not one side may be decoded too small
+        ("crop", 130, 300, (4, True)),
+        ("pad", 32, 32, (1, False)),
+        ("squash", 300, 20, (1, False)),
+    ],
+)
+def test_a_picture_is_decoded_no_smaller_than_the_square_needs(fit, height, width, expected):
+    assert preprocessing(fit=fit).reduction(height, width) == expected
+    assert preprocessing(fit=fit).reduction(width, height) == expected
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 7), st.integers(0, 2**40), st.integers(0, 500))
+def test_random_numbers_follow_from_the_place_alone(start, count, step, seed, epoch):
+    stop = start + step * (count - 1) + 1
+    some = random_draws(seed, epoch, range(start, stop, step))
+    assert some == random_draws(seed, epoch, range(stop))[start::step]
+    assert all(len(numbers) >= DRAWS and 0 <= min(numbers) <= max(numbers) < 1 for numbers in some)
+
+
+def test_random_numbers_of_other_places_epochs_and_seeds_differ():
+    found = [tuple(numbers[:DRAWS]) for key in ((0, 0), (0, 1), (1, 0)) for numbers in random_draws(*key, range(300))]
+    assert len(set(found)) == 900
+    assert np.abs(np.mean(found, axis=0) - 0.5).max() < 0.05
+    assert np.abs(np.corrcoef(np.array(found).T) - np.eye(DRAWS)).max() < 0.12

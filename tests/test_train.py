@@ -23,7 +23,7 @@ from petmood.loading import CropBatches
 from petmood.model import EmotionNet
 from petmood.recipes import TrainSettings, load_recipe, recipe_names, recipe_settings
 from petmood.train import read_config, train
-from petmood.train.loop import read_metrics
+from petmood.train.epochs import read_metrics
 from petmood.train.module import EmotionModule, validation_scores
 from petmood.train.optimise import build_optimizer, choose_precision, learning_rate_factor
 from petmood.weights import create_backbone
@@ -50,7 +50,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learnt(workspace):
-    return train(workspace, "learnt", replace(QUICK, epochs=6), recipe="default", quiet=True)
+    return train(workspace, "learnt", replace(QUICK, epochs=8), recipe="default", quiet=True)
 
 
 def listing(run):
@@ -63,6 +63,7 @@ def test_the_run_folder_holds_exactly_this(learnt):
         "bundle.json",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "checkpoints/previous.ckpt",
         "config.yaml",
         "metrics.csv",
         "model.safetensors",
@@ -73,10 +74,10 @@ def test_the_run_folder_holds_exactly_this(learnt):
 
 def test_it_learns(learnt):
     rows = read_metrics(learnt.run / "metrics.csv")
-    assert [row["epoch"] for row in rows] == list(range(1, 7))
+    assert [row["epoch"] for row in rows] == list(range(1, 9))
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert learnt.scores["val_clip_macro_f1"] > 0.6
-    assert learnt.epochs == 6
+    assert learnt.epochs == 8
     assert f"model: {learnt.run}" in learnt.lines
 
 
@@ -95,7 +96,7 @@ def test_the_run_describes_itself(learnt, workspace):
     assert info.labels == fingerprint(info.classes)
     assert info.data == {stage: workspace.mark(stage)["made_from"] for stage in ("index", "pack", "split")}
     assert info.preprocessing.image_size == 48
-    assert read_config(learnt.run) == (replace(QUICK, epochs=6), "default")
+    assert read_config(learnt.run) == (replace(QUICK, epochs=8), "default")
     assert yaml.safe_load((learnt.run / "config.yaml").read_text())["petmood"]
 
 
@@ -166,7 +167,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_the_signal_as_it_was(workspace, cap
         assert command(words) == 130
     assert signal.getsignal(signal.SIGINT) is handler
     assert f"go on with: petmood train {workspace.root} --name stopped --resume" in capsys.readouterr().err
-    assert listing(workspace.runs / "stopped")[0] == "config.yaml"  # no model yet
+    assert "model.safetensors" not in listing(workspace.runs / "stopped")  # no epoch is complete yet
     assert command(["train", str(workspace.root), "--name", "stopped", "--resume", "-q"]) == 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("petmood-decode")]
 
@@ -283,18 +284,28 @@ def test_precision_of_each_device(monkeypatch):
 # Recipes and the command line
 
 
+SHIPPED = ["default", "demo", "fine-tune", "notes", "probe", "retrain-head"]
+
+
 def test_every_recipe_is_complete_and_allowed():
-    assert recipe_names() == ["default", "demo", "notes", "retrain-head"]
-    run_options = {"seed", "limit", "precision", "channels_last", "threads", "device"}
+    assert recipe_names() == SHIPPED
+    run_options = {"seed", "limit", "precision", "channels_last", "threads", "device", "devices", "nodes", "compile"}
+    run_options |= {"track", "checkpoint_minutes"}
+    of_the_probe = {"method", "pool", "folds"}
+    off_unless_asked_for = {"freeze_norms", "accumulate", "clip_gradient", "layer_decay", "ema", "drop_path"}
+    off_unless_asked_for |= {"rand_augment", "random_erasing", "mixup", "cutmix", "small_size", "small_epochs"}
     of_other_losses_and_starts = {"focal_gamma", "init", "new_head"}
     of_the_first_run = {"model", "image_size", "fit", "pretrained"}
     for name in recipe_names():
         recipe_settings(name)
         left_out = set(TrainSettings.__dataclass_fields__) - set(load_recipe(name)) - run_options
-        if name == "retrain-head":
-            assert left_out == (of_other_losses_and_starts | of_the_first_run) - {"new_head"}
+        left_out -= of_other_losses_and_starts | off_unless_asked_for
+        if name == "probe":
+            assert set(load_recipe(name)) == of_the_probe | of_the_first_run | {"loss", "class_weights"}
+        elif name in {"retrain-head", "fine-tune"}:
+            assert left_out == of_the_probe | of_the_first_run
         else:
-            assert left_out == of_other_losses_and_starts
+            assert left_out == of_the_probe
 
 
 def test_the_default_recipe_is_the_defaults():
@@ -354,7 +365,7 @@ def test_a_wrong_recipe_is_a_usage_error(tmp_path, capsys, content, message):
 
 def test_an_unknown_recipe_names_the_shipped_ones(capsys):
     assert command(["train", "work", "--recipe", "best"]) == 2
-    assert "recipe 'best' does not exist; shipped are default, demo, notes, retrain-head." in capsys.readouterr().err
+    assert f"recipe 'best' does not exist; shipped are {', '.join(SHIPPED)}." in capsys.readouterr().err
 
 
 def test_the_command_trains_and_tells(workspace, capsys):

@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from timm.layers import DropPath
 from torch.nn import functional
 
 from petmood.errors import UserError
@@ -180,3 +181,35 @@ def test_offline_weights_answer_as_the_package_would(package):
 def test_timm_knows_how_lite0_wants_its_pictures():
     config = timm.get_pretrained_cfg(OFFLINE_MODEL)
     assert (config.mean, config.std, config.interpolation) == ((0.5,) * 3, (0.5,) * 3, "bicubic")
+
+
+# Stochastic depth
+
+
+@pytest.mark.parametrize("model", ["mobilenetv3_small_050", "test_vit", "test_convnext"])
+def test_blocks_are_left_out_in_training_alone(model):
+    torch.manual_seed(0)
+    backbone = create_backbone(model, drop_path=0.9)
+    pictures = torch.randn(1, 3, 160, 160).repeat(8, 1, 1, 1)
+    backbone.eval()
+    torch.testing.assert_close(backbone(pictures)[1:], backbone(pictures)[:-1])
+    for module in backbone.modules():
+        module.training = isinstance(module, DropPath)
+    assert not torch.allclose(backbone(pictures)[1:], backbone(pictures)[:-1])
+
+
+def test_weights_do_not_depend_on_stochastic_depth(tmp_path):
+    torch.manual_seed(0)
+    state = create_backbone("test_efficientnet").state_dict()
+    safetensors.torch.save_file(state, tmp_path / "first.safetensors")
+    other = create_backbone("test_efficientnet", pretrained=str(tmp_path / "first.safetensors"), drop_path=0.2)
+    assert {module.drop_prob for module in other.modules() if isinstance(module, DropPath)} > {0.16}
+    again = other.state_dict()
+    assert list(again) == list(state)
+    assert all(torch.equal(again[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("model", ["densenet121", "vgg11", "efficientvit_b0"])
+def test_a_family_without_stochastic_depth_says_so(model):
+    with pytest.raises(UserError, match=rf"drop-path 0.1 is not possible with {model}, which leaves out no blocks"):
+        create_backbone(model, drop_path=0.1)

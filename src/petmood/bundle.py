@@ -30,7 +30,7 @@ from petmood.errors import UserError
 from petmood.media import Pixels
 from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
-from petmood.records import CropGeometry
+from petmood.records import CropGeometry, Pool
 from petmood.settings import SETTINGS, build, to_plain
 from petmood.weights import create_backbone
 from petmood.workspace import Stage, Workspace, read_json, replacing, write_json
@@ -87,7 +87,7 @@ class BundleInfo:
     scores: Mapping[str, float]
     """Validation scores of that epoch."""
     check: tuple[float, ...]
-    """Logits of the drawn picture of the self-check."""
+    """Logits of the drawn picture of the self-check, then its attention score if there is one."""
     shares: Mapping[str, Share] = dataclasses.field(default_factory=dict)
     """Emotion → how often the answers expect it, above 0 and in sum 1; empty in bundles that do not say it."""
     trained_shares: Mapping[str, Share] = dataclasses.field(default_factory=dict)
@@ -96,6 +96,8 @@ class BundleInfo:
     """Emotion → clips that it was trained on."""
     init: RunOrigin | None = None
     """The run that training started from, if it was one."""
+    pool: Pool = "mean"
+    """How the frames of a clip become its answer (``metrics.clip_means``); of single pictures it says nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,11 +153,12 @@ def save_bundle(
         settings=dict(settings),
         epoch=epoch,
         scores=dict(scores),
-        check=check_logits(net, preprocessing),
+        check=check_answers(net, preprocessing),
         shares=dict(shares or {}),
         trained_shares=dict(shares or {}),
         training_clips=dict(training_clips or {}),
         init=init,
+        pool="mean" if net.attention is None else "attention",
     )
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # A bundle whose two files do not belong together must not exist: without its description it is none.
@@ -213,7 +216,7 @@ def load_bundle(folder: Path) -> Bundle:
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"weights {path} are damaged: {error}.", hint=hint) from None
     backbone = create_backbone(info.model, image_size=info.preprocessing.image_size)
-    net = EmotionNet(backbone, classes=len(info.classes))
+    net = EmotionNet(backbone, classes=len(info.classes), attention=info.pool == "attention")
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
@@ -221,7 +224,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise UserError(f"weights {path} do not belong to {info.model}: {problem}.", hint=hint) from None
     net.eval()
     _expect(net, info, before=info.trained_shares, now=info.shares)
-    _compare(folder, info.check, check_logits(net, info.preprocessing))
+    _compare(folder, info.check, check_answers(net, info.preprocessing))
     return Bundle(info, net)
 
 
@@ -242,7 +245,7 @@ def assume_shares(folder: Path, shares: Mapping[str, float]) -> BundleInfo:
     info, net = bundle.info, bundle.net
     _expect(net, info, before=info.shares, now=shares)
     ordered = {name: float(shares[name]) for name in info.classes}
-    changed = dataclasses.replace(info, shares=ordered, check=check_logits(net, info.preprocessing))
+    changed = dataclasses.replace(info, shares=ordered, check=check_answers(net, info.preprocessing))
     forget_results(folder)
     write_json(folder / INFO_FILE, to_plain(changed))
     return changed
@@ -280,12 +283,13 @@ def check_same_classes(info: BundleInfo, classes: Sequence[str], *, where: str) 
         )
 
 
-def check_logits(net: EmotionNet, preprocessing: Preprocessing) -> tuple[float, ...]:
-    """Logits, one a class, that a network in evaluation mode on the processor gives for the drawn picture."""
+def check_answers(net: EmotionNet, preprocessing: Preprocessing) -> tuple[float, ...]:
+    """What a network in evaluation mode on the processor says of the drawn picture: logits, then attention if any."""
     prepared = torch.from_numpy(preprocessing.prepare(_drawn_picture())).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        logits = net(preprocessing.normalise(prepared))[0]
-    return tuple(round(float(value), 5) for value in logits)
+        logits, attention = net.answers(preprocessing.normalise(prepared))
+    values = logits[0] if attention is None else torch.cat([logits[0], attention])
+    return tuple(round(float(value), 5) for value in values)
 
 
 def _drawn_picture() -> Pixels:

@@ -159,6 +159,52 @@ def curves(
         return _svg(axes, title)
 
 
+def rates(
+    title: str,
+    steps: Sequence[float],
+    losses: Sequence[float],
+    smooth: Sequence[float],
+    *,
+    mark: float,
+    mark_label: str,
+) -> str:
+    """The loss over the learning rate on a logarithmic axis, as dots and as their smoothed line, with one rate marked.
+
+    The picture ends at twice the height of the smoothed fall: what a diverging loss reaches would flatten all else.
+
+    Args:
+        title: one line above the picture.
+        steps: learning rates, rising.
+        losses: loss at each of them.
+        smooth: the same, smoothed.
+        mark: the rate to mark.
+        mark_label: words for it.
+
+    Raises:
+        ValueError: there is nothing to draw, or lengths differ.
+    """
+    if not steps or not len(steps) == len(losses) == len(smooth):
+        raise ValueError(f"a loss for each of {len(steps)} rates is expected, one or more")
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        axes = _axes(title, height=240, left=46, top=58, width=WIDTH - 46 - 14, bottom=40)
+        axes.plot(steps, losses, ".", color=COLOURS[0], ms=3, alpha=0.5, label="loss")
+        axes.plot(steps, smooth, "-", color=COLOURS[0], lw=1.8, label="smoothed")
+        axes.axvline(mark, color=COLOURS[1], lw=1.4, ls=(0, (4, 2)), label=mark_label)
+        low, before = min(smooth), max(smooth[: smooth.index(min(smooth)) + 1])
+        room = (before - low) or 1.0
+        axes.set(xscale="log", xlim=(steps[0], steps[-1]), ylim=(low - 0.3 * room, before + room))
+        axes.minorticks_off()
+        axes.set_xticks(
+            [10.0**k for k in range(-12, 3) if steps[0] <= 10.0**k * 1.001 and 10.0**k <= steps[-1] * 1.001]
+        )
+        axes.set_xticklabels([f"{tick:.0e}".replace("e-0", "e-").replace("e+0", "e") for tick in axes.get_xticks()])
+        axes.set_xlabel("learning rate")
+        axes.grid(axis="both", alpha=0.15, color=_INK, lw=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+        _legend(axes)
+        return _svg(axes, title)
+
+
 def _bars(
     title: str,
     rows: Sequence[ClassBar],

@@ -20,7 +20,6 @@ from petmood.loading import Samples, data_classes, load_samples
 from petmood.metrics import (
     Caution,
     Evaluation,
-    Floats,
     Judgement,
     SpeciesJudgement,
     clip_means,
@@ -29,7 +28,7 @@ from petmood.metrics import (
     verdict,
 )
 from petmood.parallel import progress
-from petmood.predict import Predictor
+from petmood.predict import FrameAnswers, Predictor
 from petmood.recipes.evaluation import EvaluateSettings
 from petmood.settings import to_plain
 from petmood.workspace import Workspace, write_json, write_table
@@ -51,10 +50,11 @@ def evaluate(run: Path, settings: EvaluateSettings = EvaluateSettings(), *, quie
     check_same_classes(info, classes, where=f"work folder {workspace.root}")
     split = _chosen_split(workspace, settings)
     samples = load_samples(workspace, split)
-    probabilities = _predict(run, settings, samples, quiet=quiet)
+    answers = _predict(run, settings, samples, quiet=quiet)
     training = _training_clips(workspace)
-    evaluation = _judged(samples, probabilities, classes, training, split=split)
+    evaluation = _judged(samples, answers, classes, training, split=split)
     evaluation.update(
+        pool="mean" if answers.attention is None else "attention",
         split_by=_split_counts(workspace).get("by", "group"),
         cautions=tuple(_cautions(workspace, info, split)),
         settings=to_plain(settings),
@@ -63,7 +63,7 @@ def evaluate(run: Path, settings: EvaluateSettings = EvaluateSettings(), *, quie
     result = Evaluation(**evaluation)
     # Numbers must never stand beside another evaluation's predictions: they go first and come last.
     (run / "metrics.json").unlink(missing_ok=True)
-    write_table(_table(samples, probabilities, classes), run / "predictions.parquet")
+    write_table(_table(samples, answers, classes), run / "predictions.parquet")
     write_json(run / "metrics.json", result.to_dict())
     return result
 
@@ -86,8 +86,8 @@ def _chosen_split(workspace: Workspace, settings: EvaluateSettings) -> Split:
     return "test" if has_test else "val"
 
 
-def _predict(run: Path, settings: EvaluateSettings, samples: Samples, *, quiet: bool) -> Floats:
-    """Probabilities (frames, classes) through the one inference path."""
+def _predict(run: Path, settings: EvaluateSettings, samples: Samples, *, quiet: bool) -> FrameAnswers:
+    """What the run says of the frames, through the one inference path."""
     predictor = Predictor.load(run, device=settings.device)
     with progress("evaluate", len(samples), "frames", quiet=quiet) as advance:
         return predictor.crops(samples.store, batch_size=settings.batch_size, threads=settings.threads, advance=advance)
@@ -102,7 +102,7 @@ def _training_clips(workspace: Workspace) -> dict[str, int]:
 
 def _judged(
     samples: Samples,
-    probabilities: Floats,
+    answers: FrameAnswers,
     classes: tuple[str, ...],
     training: Mapping[str, int],
     *,
@@ -117,11 +117,11 @@ def _judged(
         )
     answer = majority(labels_of_clips, len(classes))
     whole = np.ones(len(samples), bool)
-    frames, clips = _both(samples, probabilities, whole, classes, answer)
+    frames, clips = _both(samples, answers, whole, classes, answer)
     species = samples.frames["species"].fill_null("unknown").to_numpy()
     per_species = []
     for name in sorted(set(species)):
-        judged = _both(samples, probabilities, species == name, classes, answer)
+        judged = _both(samples, answers, species == name, classes, answer)
         per_species.append(SpeciesJudgement(species=str(name), frames=judged[0], clips=judged[1]))
     return {
         "split": split,
@@ -136,15 +136,17 @@ def _judged(
 
 def _both(
     samples: Samples,
-    probabilities: Floats,
+    answers: FrameAnswers,
     rows: np.ndarray[Any, np.dtype[np.bool_]],
     classes: tuple[str, ...],
     answer: int,
 ) -> tuple[Judgement, Judgement]:
     """Judgement of the frames in ``rows`` (bool, one a frame) and of the clips that they make up."""
     names = [clip for clip, wanted in zip(samples.clips, rows, strict=True) if wanted]
-    clips = clip_means(names, probabilities[rows], samples.labels[rows])
-    frames = judge(samples.labels[rows], probabilities[rows].argmax(axis=1), classes, answer)
+    probabilities, labels = answers.probabilities[rows], samples.labels[rows]
+    attention = None if answers.attention is None else answers.attention[rows]
+    clips = clip_means(names, probabilities, labels, attention)
+    frames = judge(labels, probabilities.argmax(axis=1), classes, answer)
     return frames, judge(clips.labels, clips.probabilities.argmax(axis=1), classes, answer)
 
 
@@ -174,12 +176,18 @@ def _cautions(workspace: Workspace, info: BundleInfo, split: Split) -> Iterator[
         yield Caution(kind="adjusted", detail=", ".join(told))
 
 
-def _table(samples: Samples, probabilities: Floats, classes: tuple[str, ...]) -> pl.DataFrame:
-    """One row a frame: what it is, what the model says, with which probabilities (``p_<class>``)."""
-    answers = pl.Series("predicted", [classes[number] for number in probabilities.argmax(axis=1)], pl.String)
-    shares = [pl.Series(f"p_{name}", probabilities[:, i], pl.Float32) for i, name in enumerate(classes)]
+def _table(samples: Samples, answers: FrameAnswers, classes: tuple[str, ...]) -> pl.DataFrame:
+    """One row a frame: what it is, what the model says, with which probabilities (``p_<class>``).
+
+    Column ``attention`` is there only for a model that weighs the frames of a clip.
+    """
+    probabilities = answers.probabilities
+    predicted = pl.Series("predicted", [classes[number] for number in probabilities.argmax(axis=1)], pl.String)
+    columns = [pl.Series(f"p_{name}", probabilities[:, i], pl.Float32) for i, name in enumerate(classes)]
+    if answers.attention is not None:
+        columns.append(pl.Series("attention", answers.attention, pl.Float32))
     known = samples.frames.select("frame_id", "clip", "group", "species", "emotion")
-    return known.with_columns(answers, *shares, samples.frames["split"])
+    return known.with_columns(predicted, *columns, samples.frames["split"])
 
 
 def _versions() -> dict[str, str]:

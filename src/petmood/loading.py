@@ -9,8 +9,11 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import math
+import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, NamedTuple, TypedDict
 
 import cv2
@@ -21,8 +24,9 @@ import torch
 
 from petmood.crops import CropStore
 from petmood.errors import UserError
+from petmood.media import Pixels, decode, size_of
 from petmood.parallel import cores
-from petmood.preprocess import Augmentation, Preprocessing
+from petmood.preprocess import Augmentation, Preprocessing, random_draws
 from petmood.sampling import ClipSampler, Numbers, deal
 from petmood.settings import fingerprint
 from petmood.workspace import Workspace, read_table
@@ -30,10 +34,10 @@ from petmood.workspace import Workspace, read_table
 Split = Literal["train", "val", "test"]
 
 #: Pictures that one task decodes: small enough to share a batch among threads, large enough to hide the task's cost.
-_SLICE = 8
+_SLICE = 16
 #: Pictures of a process's batch on which batch norm can train.
 _LEAST = 2
-#: Batches that are decoded ahead of the one in use.
+#: Batches that are decoded ahead of the one in use; more if they are so small that threads would be idle.
 _AHEAD = 3
 
 
@@ -169,6 +173,8 @@ class CropBatches:
         world: int = 1,
         threads: int = 0,
         pinned: bool = False,
+        sizes: Callable[[int], int] | None = None,
+        device: torch.device | None = None,
     ) -> None:
         """Batches of rows of ``store``.
 
@@ -186,6 +192,8 @@ class CropBatches:
             world: number of processes that share an epoch.
             threads: that decode; 0 means all cores.
             pinned: allocate in page-locked memory, from which a GPU can fetch by itself.
+            sizes: pixels of the square in an epoch; left out, that of ``preprocessing``.
+            device: a GPU to which each batch is copied while the one before is computed on; else they stay in memory.
 
         Raises:
             UserError: an epoch is too small to train on.
@@ -202,6 +210,9 @@ class CropBatches:
         self.rank, self.world = rank, world
         self.threads = cores(threads)
         self.pinned = pinned
+        self.sizes, self.device = sizes, device
+        self.waited = 0.0
+        """Seconds for which whoever takes the batches has waited for pictures, since the beginning."""
         shown = len(store) if sampler is None else len(sampler)
         if sampler is not None and shown < _LEAST * world:
             raise UserError(
@@ -258,26 +269,46 @@ class CropBatches:
         # An epoch that was complete when its state was saved is over: the same number means that it is shown again.
         first = self._given if self._continues and epoch == self._epoch and self._given < len(self) else 0
         self._epoch, self._given, self._continues = epoch, first, False
-        with contextlib.closing(self._decoded(epoch, first)) as batches:
-            for batch in batches:
+        with contextlib.closing(self._decoded(epoch, first)) as decoded:
+            for batch in self._on_device(decoded):
                 self._given += 1
                 yield batch
+
+    def _on_device(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; with a GPU each is copied there, on a stream of its own, before the one before is used."""
+        if self.device is None or self.device.type != "cuda":
+            yield from batches
+            return
+        stream = torch.cuda.Stream(self.device)
+        coming: tuple[Batch, torch.cuda.Event] | None = None
+        for batch in batches:
+            with torch.cuda.stream(stream):
+                pixels, labels, weights, rows = (each.to(self.device, non_blocking=True) for each in batch[:4])
+                copied = Batch(pixels, labels, weights, rows, batch.total), stream.record_event()
+            if coming:
+                yield _taken(*coming)
+            coming = copied
+        if coming:
+            yield _taken(*coming)
 
     def _decoded(self, epoch: int, first: int) -> Generator[Batch]:
         """This process's batches from number ``first`` on."""
         order = self.order(epoch)
+        size = self.sizes(epoch) if self.sizes else self.preprocessing.image_size
+        task = _Squares(self.store, dataclasses.replace(self.preprocessing, image_size=size), self.augmentation)
+        memory = _Memory(size, pinned=self.pinned)
+        ahead = max(_AHEAD, math.ceil(2 * self.threads * _SLICE / self.batch_size))
         # OpenCV's own threads would fight with ours over the same cores.
         cv2.setNumThreads(1)
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="petmood-decode")
         waiting: collections.deque[tuple[Batch, list[Future[None]]]] = collections.deque()
         try:
             for part in self._batches[first:]:
-                places = np.asarray(part)
-                waiting.append(self._begin(pool, order[places], places, epoch, part.stop - part.start + self.rank))
-                if len(waiting) > _AHEAD:
-                    yield _finished(*waiting.popleft())
+                waiting.append(self._begin(pool, task, memory.take(len(part)), order, part, epoch))
+                if len(waiting) > ahead:
+                    yield self._finished(*waiting.popleft())
             while waiting:
-                yield _finished(*waiting.popleft())
+                yield self._finished(*waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -285,33 +316,81 @@ class CropBatches:
         return fingerprint("in order", len(self.store)) if self._sampler is None else self._sampler.fingerprint
 
     def _begin(
-        self, pool: ThreadPoolExecutor, rows: Numbers, places: Numbers, epoch: int, total: int
+        self, pool: ThreadPoolExecutor, task: _Squares, pixels: torch.Tensor, order: Numbers, places: range, epoch: int
     ) -> tuple[Batch, list[Future[None]]]:
-        size = self.preprocessing.image_size
-        pixels = torch.empty((len(rows), size, size, 3), dtype=torch.uint8, pin_memory=self.pinned)
+        """A batch whose pictures are on their way."""
+        rows = order[places.start : places.stop : places.step]
         batch = Batch(
             pixels.permute(0, 3, 1, 2),  # a view: N × 3 × H × W, channels last
-            torch.from_numpy(self.labels[rows]),
-            torch.from_numpy(self.weights[rows]),
-            torch.from_numpy(rows),
-            total,
+            self._tensor(self.labels[rows]),
+            self._tensor(self.weights[rows]),
+            self._tensor(rows),
+            places.stop - places.start + self.rank,
         )
         target = pixels.numpy()
+        # By place, not by row: an epoch that shows a row twice changes it in two ways.
+        draws = random_draws(self.seed, epoch, places) if self.augmentation else [()] * len(rows)
         parts = [slice(start, start + _SLICE) for start in range(0, len(rows), _SLICE)]
-        tasks = [pool.submit(self._fill, target[part], rows[part], places[part], epoch) for part in parts]
-        return batch, tasks
+        return batch, [pool.submit(task.paint, target[part], rows[part].tolist(), draws[part]) for part in parts]
 
-    def _fill(self, target: npt.NDArray[np.uint8], rows: Numbers, places: Numbers, epoch: int) -> None:
-        for square, row, place in zip(target, rows, places, strict=True):
-            pixels = self.store.pixels(int(row))
-            if self.augmentation is not None:
-                # By place, not by row: an epoch that shows a row twice changes it in two ways.
-                pixels = self.augmentation.apply(pixels, np.random.default_rng((self.seed, epoch, int(place))))
-            square[:] = self.preprocessing.prepare(pixels)
+    def _tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
+        return torch.tensor(values, pin_memory=self.pinned)
+
+    def _finished(self, batch: Batch, tasks: list[Future[None]]) -> Batch:
+        start = time.perf_counter()
+        for task in tasks:
+            task.result()
+        self.waited += time.perf_counter() - start
+        return batch
 
 
-def _finished(batch: Batch, tasks: list[Future[None]]) -> Batch:
-    wait(tasks)
-    for task in tasks:
-        task.result()
+def _taken(batch: Batch, copied: torch.cuda.Event) -> Batch:
+    """A batch that was copied on another stream, for use on the one of now."""
+    stream = torch.cuda.current_stream(batch.pixels.device)
+    stream.wait_event(copied)
+    for tensor in batch[:4]:
+        tensor.record_stream(stream)  # or its memory would be given away while this stream still reads it
     return batch
+
+
+class _Memory:
+    """Memory for batches, taken back from dropped ones: clearing new memory costs a twentieth of the decoding.
+
+    Page-locked memory is given out again by torch itself.
+    """
+
+    def __init__(self, size: int, *, pinned: bool) -> None:
+        self.size, self.pinned = size, pinned
+        self._spare: list[Pixels] = []
+
+    def take(self, count: int) -> torch.Tensor:
+        """Uninitialised uint8, count × size × size × 3."""
+        shape = (count, self.size, self.size, 3)
+        if self.pinned:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        spare = self._spare.pop() if self._spare else None
+        buffer = spare if spare is not None and len(spare) >= count else np.empty(shape, np.uint8)
+        lent = buffer[:count]  # lives as long as any tensor that shows it
+        weakref.finalize(lent, self._spare.append, buffer).atexit = False
+        return torch.from_numpy(lent)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Squares:
+    """What the threads do in one epoch: JPEGs to the squares that the network sees."""
+
+    store: CropStore
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None
+
+    def paint(self, squares: Pixels, rows: Sequence[int], draws: Sequence[Sequence[float]]) -> None:
+        """Fill squares with the pictures of some rows, each changed as its draws say."""
+        for square, row, numbers in zip(squares, rows, draws, strict=True):
+            jpeg = self.store.jpeg(row)
+            if self.augmentation is None:
+                self.preprocessing.paint(square, decode(jpeg))
+                continue
+            view = self.augmentation.view(*size_of(jpeg), numbers)
+            reduction, shrinks = self.preprocessing.reduction(view.height, view.width)
+            part = view.of(decode(jpeg, reduction=reduction, rough=shrinks), reduction)
+            self.preprocessing.paint(square, part, mirrored=view.mirrored, rough=True)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from petmood.metrics import clip_means, macro_f1
+
 ClassWeights = Literal["none", "balanced", "sqrt", "effective"]
 Shares = npt.NDArray[np.float64]
 
@@ -67,6 +69,34 @@ def filled(shares: Shares) -> Shares:
     return full
 
 
+def validation_scores(
+    logits: torch.Tensor,
+    labels: npt.NDArray[np.int64],
+    clips: Sequence[str],
+    attention: npt.NDArray[np.float32] | None = None,
+) -> dict[str, float]:
+    """The three scores by which training is steered.
+
+    Args:
+        logits: N × classes, float32.
+        labels: N class numbers.
+        clips: clip of each of the N frames.
+        attention: score of each frame, N; None if all frames of a clip count the same.
+
+    Returns:
+        val_loss: cross entropy of the probabilities that prediction will use, without weights or smoothing (as in the
+        notes; lower is better); val_accuracy over frames; val_clip_macro_f1 over clips (both 0 to 1, higher is better).
+    """
+    truth = torch.from_numpy(labels)
+    gathered = clip_means(clips, logits.softmax(dim=1).numpy(), labels, attention)
+    answers = gathered.probabilities.argmax(axis=1)
+    return {
+        "val_loss": float(functional.cross_entropy(logits, truth)),
+        "val_accuracy": float((logits.argmax(dim=1) == truth).float().mean()),
+        "val_clip_macro_f1": macro_f1(gathered.labels, answers, logits.shape[1]),
+    }
+
+
 class EmotionLoss(nn.Module):
     """Cross entropy over emotions, with the corrections for rare ones that were asked for.
 
@@ -102,12 +132,13 @@ class EmotionLoss(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
         self.register_buffer("spread", prior, persistent=False)
 
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor, sample_weights: torch.Tensor) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor, sample_weights: torch.Tensor) -> torch.Tensor:
         """Mean loss of a batch: a scalar ≥ 0, lower is better.
 
         Args:
             logits: N × classes, any floating type (computed in float32).
-            labels: N class numbers, int64.
+            targets: N class numbers, int64; or, for mixed pictures, the share of each class, N × classes, float32. The
+                loss of a mixed picture is the mean of those of its classes, by their shares.
             sample_weights: N factors, float32; the mean is over N, so that a weight means the same in every batch.
         """
         scores = logits.float()
@@ -117,12 +148,25 @@ class EmotionLoss(nn.Module):
         if self.focal_gamma:
             # Clamped, because the slope of 0 ** gamma is infinite for a gamma below 1.
             logs = logs * (1 - logs.exp()).clamp_min(1e-6) ** self.focal_gamma
+        losses = self._of_mixed(logs, targets) if targets.is_floating_point() else self._of_classes(logs, targets)
+        return (losses * sample_weights).mean()
+
+    def _of_classes(self, logs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         losses = functional.nll_loss(logs, labels, reduction="none")
         if self.label_smoothing:
             losses = (1 - self.label_smoothing) * losses - self.label_smoothing * self._spread_over(logs)
         if self.class_weights is not None:
             losses = losses * self.class_weights[labels]
-        return (losses * sample_weights).mean()
+        return losses
+
+    def _of_mixed(self, logs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        if self.class_weights is not None:
+            shares = shares * self.class_weights
+        losses = -(logs * shares).sum(dim=1)
+        if self.label_smoothing:
+            spread = self._spread_over(logs) * shares.sum(dim=1)
+            losses = (1 - self.label_smoothing) * losses - self.label_smoothing * spread
+        return losses
 
     def _spread_over(self, logs: torch.Tensor) -> torch.Tensor:
         """Mean over the classes, N, of what label smoothing spreads a part of the target over.

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pydantic
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
 
+from petmood.records import Pool
+
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
@@ -29,7 +31,7 @@ class ClipScores:
 
     clips: tuple[str, ...]
     probabilities: npt.NDArray[np.float64]
-    """(clips, classes): mean of the frames' probabilities."""
+    """(clips, classes): what the frames say together, by mean or attention."""
     labels: npt.NDArray[np.int64]
     """(clips,): class numbers."""
 
@@ -125,6 +127,8 @@ class Evaluation:
     """Clips of each class in the training split: the baseline answers the largest."""
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    pool: Pool = "mean"
+    """How the answers of clips were made; see `clip_means`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -141,13 +145,21 @@ class Evaluation:
         return found
 
 
-def clip_means(clips: Sequence[str], probabilities: Floats, labels: Ints) -> ClipScores:
-    """Frames gathered into clips: the mean of the frames' probabilities, in order of first appearance.
+def clip_means(
+    clips: Sequence[str], probabilities: Floats, labels: Ints, attention: Floats | None = None
+) -> ClipScores:
+    """Frames gathered into clips: what they say together, in order of first appearance.
+
+    Without attention a clip's answer is the mean of its frames' probabilities. With attention it is the softmax of
+    their logits' mean, weighted by the softmax of the clip's attention scores (Ilse et al. 2018, arXiv 1802.04712; why
+    logits serve: ``docs/decisions/0008``). Logarithms of probabilities are logits up to a constant, which the softmax
+    does not see.
 
     Args:
         clips: name of each frame's clip, (n,).
         probabilities: (n, classes).
         labels: class number of each frame, (n,).
+        attention: score of each frame, (n,), any finite numbers; None if all frames of a clip count the same.
 
     Raises:
         ValueError: the lengths differ, or a clip has two labels.
@@ -157,12 +169,15 @@ def clip_means(clips: Sequence[str], probabilities: Floats, labels: Ints) -> Cli
         raise ValueError(
             f"{len(clips)} clips, {len(probabilities)} probabilities and {len(labels)} labels do not match"
         )
+    if attention is not None and np.shape(attention) != (len(clips),):
+        raise ValueError(f"{len(clips)} frames and attention of shape {np.shape(attention)} do not match")
     numbers: dict[str, int] = {}
     rows = np.fromiter((numbers.setdefault(clip, len(numbers)) for clip in clips), np.int64, len(clips))
     names = tuple(numbers)
-    sums = np.zeros((len(names), probabilities.shape[1]), np.float64)
-    np.add.at(sums, rows, probabilities)
-    means = sums / np.bincount(rows, minlength=len(names))[:, None]
+    if attention is None:
+        means = _sums(probabilities, rows, len(names)) / np.bincount(rows, minlength=len(names))[:, None]
+    else:
+        means = _attended(probabilities, attention, rows, len(names))
     clip_labels = np.zeros(len(names), np.int64)
     clip_labels[rows] = labels
     differing = np.flatnonzero(clip_labels[rows] != labels)
@@ -170,6 +185,27 @@ def clip_means(clips: Sequence[str], probabilities: Floats, labels: Ints) -> Cli
         row = int(differing[0])
         raise ValueError(f"clip {names[rows[row]]!r} has two labels, {labels[row]} and {clip_labels[rows[row]]}")
     return ClipScores(names, means, clip_labels)
+
+
+def _attended(probabilities: Floats, attention: Floats, rows: Ints, count: int) -> npt.NDArray[np.float64]:
+    """Answers (count, classes) of clips by attention; ``rows`` is the number of each frame's clip."""
+    scores = np.asarray(attention, np.float64)
+    # Softmax over the frames of a clip, from the highest score down, so that no exponential overflows.
+    highest = np.full(count, -np.inf)
+    np.maximum.at(highest, rows, scores)
+    weights = np.exp(scores - highest[rows])
+    weights /= _sums(weights[:, None], rows, count)[rows, 0]
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny, dtype=np.float64))
+    pooled = _sums(weights[:, None] * logits, rows, count)
+    answers = np.exp(pooled - pooled.max(axis=1, keepdims=True))
+    return np.asarray(answers / answers.sum(axis=1, keepdims=True), np.float64)
+
+
+def _sums(values: Floats, rows: Ints, count: int) -> npt.NDArray[np.float64]:
+    """Sums (count, columns) of the values (n, columns) with the same number in ``rows``."""
+    sums = np.zeros((count, values.shape[1]), np.float64)
+    np.add.at(sums, rows, values)
+    return sums
 
 
 def macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,20 @@ from petmood.parallel import cores
 from petmood.records import Box, Prediction
 
 Probabilities = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float32]
 
 #: Photos that are held in memory at once.
 _PHOTOS_AT_ONCE = 32
+
+
+class FrameAnswers(NamedTuple):
+    """What a model says of frames; ``metrics.clip_means`` makes the answers of clips from both."""
+
+    probabilities: Probabilities
+    """(frames, classes): each frame for itself."""
+    attention: Scores | None
+    """(frames,): how much a clip's answer looks at each frame, before a softmax over the clip's frames; None if all
+    count the same."""
 
 
 class Predictor:
@@ -64,8 +76,8 @@ class Predictor:
         batch_size: int = 64,
         threads: int = 0,
         advance: Callable[[int], None] | None = None,
-    ) -> Probabilities:
-        """Probabilities of every crop of a store: float32, rows × classes, in the order of the rows.
+    ) -> FrameAnswers:
+        """What the model says of every crop of a store, in the order of the rows.
 
         Args:
             store: crops that were cut with the model's geometry.
@@ -80,12 +92,17 @@ class Predictor:
             threads=threads,
             pinned=self.device.type == "cuda",
         )
-        parts = [np.empty((0, len(self.classes)), np.float32)]
+        shares = [np.empty((0, len(self.classes)), np.float32)]
+        scores = [np.empty(0, np.float32)]
         for batch in batches:
-            parts.append(self._probabilities(batch.pixels))
+            answers = self._frame_answers(batch.pixels)
+            shares.append(answers.probabilities)
+            if answers.attention is not None:
+                scores.append(answers.attention)
             if advance:
                 advance(len(batch.rows))
-        return np.concatenate(parts)
+        attention = np.concatenate(scores) if self.info.pool == "attention" else None
+        return FrameAnswers(np.concatenate(shares), attention)
 
     def photos(self, paths: Iterable[str | Path], *, box: Box | None = None, threads: int = 0) -> Iterator[Prediction]:
         """One prediction for each path, in order; a picture that cannot be used becomes one with a reason.
@@ -118,7 +135,7 @@ class Predictor:
         good = [item for item in prepared if not isinstance(item, BadPictureError)]
         rows: Iterator[npt.NDArray[np.float32]] = iter(())
         if good:
-            rows = iter(self._probabilities(torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2)))
+            rows = iter(self._frame_answers(torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2)).probabilities)
         for source, item in zip(sources, prepared, strict=True):
             if isinstance(item, BadPictureError):
                 yield Prediction(source=source, emotion=None, probabilities={}, reason=item.reason, detail=item.detail)
@@ -129,9 +146,10 @@ class Predictor:
             by_name = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
             yield Prediction(source=source, emotion=emotion, probabilities=by_name)
 
-    def _probabilities(self, pixels: torch.Tensor) -> Probabilities:
-        """Softmax of the logits, N × classes, for prepared squares, uint8 N × 3 × size × size."""
+    def _frame_answers(self, pixels: torch.Tensor) -> FrameAnswers:
+        """Answers for prepared squares, uint8 N × 3 × size × size."""
         with torch.inference_mode():
             images = self.info.preprocessing.normalise(pixels.to(self.device, non_blocking=True))
-            result: Probabilities = self.net(images).float().softmax(dim=1).cpu().numpy()
-        return result
+            answers = self.net.answers(images)
+            attention = None if answers.attention is None else answers.attention.float().cpu().numpy()
+            return FrameAnswers(answers.logits.float().softmax(dim=1).cpu().numpy(), attention)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 import polars as pl
+
+#: How the frames of a clip become its answer: the mean of their probabilities, or weighted by attention.
+Pool = Literal["mean", "attention"]
 
 #: One row a good frame (``frames.parquet``). Boxes are pixels with the origin at the top left.
 FRAME_SCHEMA: Mapping[str, pl.DataType] = {

@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
+from timm.layers import DropPath
 from timm.models import get_pretrained_cfg
 from torch import nn
 
@@ -35,7 +36,7 @@ _WITHOUT_HUB = (
 )
 
 
-def create_backbone(model: str, *, pretrained: str = "none", image_size: int = 0) -> nn.Module:
+def create_backbone(model: str, *, pretrained: str = "none", image_size: int = 0, drop_path: float = 0.0) -> nn.Module:
     """A timm backbone without classifier: float N × 3 × H × W → N × ``head_hidden_size``, pooled as its family does.
 
     All of timm's convolutional networks pool by the global average.
@@ -44,18 +45,26 @@ def create_backbone(model: str, *, pretrained: str = "none", image_size: int = 0
         model: any name that ``timm.list_models()`` knows.
         pretrained: ``hub``, ``offline``, ``none`` or the path of a file.
         image_size: pixels, for families that are built for one size (vision transformers); 0 takes the model's own.
+        drop_path: share of pictures for which the last block is left out in training (stochastic depth, Huang et al.
+            2016, arXiv 1603.09382), for those before it proportionally less. Weights do not depend on it.
 
     Raises:
-        UserError: unknown model; weights that cannot be had or do not fit.
+        UserError: unknown model; weights that cannot be had or do not fit; a family that leaves out no blocks.
     """
     check_model(model)
     if pretrained == "none":
-        return _create(model, image_size, classes=0)
+        return _create(model, image_size, classes=0, drop_path=drop_path)
+    state, where = _first_weights(model, pretrained)
+    return _with_state(model, image_size, state, where=where, drop_path=drop_path)
+
+
+def _first_weights(model: str, pretrained: str) -> tuple[State, str]:
+    """Weights under timm's names, and where they are from in words."""
     if pretrained == "hub":
-        return _with_state(model, image_size, _hub_state(model), where="timm's hub")
+        return _hub_state(model), "timm's hub"
     if pretrained == "offline":
-        return _with_state(model, image_size, offline_state(model), where="the offline package")
-    return _with_state(model, image_size, _file_state(Path(pretrained)), where=pretrained)
+        return offline_state(model), "the offline package"
+    return _file_state(Path(pretrained)), pretrained
 
 
 def check_model(model: str) -> None:
@@ -197,7 +206,7 @@ def _load_tensors(path: Path) -> State:
     return dict(tensors)
 
 
-def _with_state(model: str, image_size: int, state: State, *, where: str) -> nn.Module:
+def _with_state(model: str, image_size: int, state: State, *, where: str, drop_path: float) -> nn.Module:
     """A backbone with these weights; every tensor must be there and fit, only the classifier is left out."""
     if any(name.startswith("backbone.") for name in state):  # a model that petmood saved
         state = {name.removeprefix("backbone."): value for name, value in state.items() if name.startswith("backbone.")}
@@ -208,25 +217,39 @@ def _with_state(model: str, image_size: int, state: State, *, where: str) -> nn.
     classes = 0 if weight is None else len(weight)
     try:
         # With as many classes as the file has, timm renames old names and then insists that each tensor is matched.
-        full = _create(model, image_size, classes=classes, state=state)
+        full = _create(model, image_size, classes=classes, state=state, drop_path=drop_path)
     except (RuntimeError, KeyError) as error:
         problem = " ".join(str(error).split())[:200]
         hint = f"give weights of {model} as timm saves them"
         raise UserError(f"weights from {where} do not fit {model}: {problem}.", hint=hint) from None
     if classes == 0:
         return full
-    backbone = _create(model, image_size, classes=0)
+    backbone = _create(model, image_size, classes=0, drop_path=drop_path)
     complete = full.state_dict()
     backbone.load_state_dict({name: complete[name] for name in backbone.state_dict()})
     return backbone
 
 
-def _create(model: str, image_size: int, *, classes: int, state: State | None = None) -> nn.Module:
+def _create(
+    model: str, image_size: int, *, classes: int, state: State | None = None, drop_path: float = 0.0
+) -> nn.Module:
     config = get_pretrained_cfg(model)
     overlay = None if state is None else {"state_dict": state, "num_classes": classes}
     # Only families that are built for one size of picture know the argument.
-    sized = {"img_size": image_size} if image_size and config and config.fixed_input_size else {}
-    created: nn.Module = timm.create_model(
-        model, pretrained=state is not None, pretrained_cfg_overlay=overlay, num_classes=classes, **sized
-    )
+    options: dict[str, Any] = {"img_size": image_size} if image_size and config and config.fixed_input_size else {}
+    if drop_path:
+        options["drop_path_rate"] = drop_path
+    try:
+        created: nn.Module = timm.create_model(
+            model, pretrained=state is not None, pretrained_cfg_overlay=overlay, num_classes=classes, **options
+        )
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        created = nn.Identity()
+    if drop_path and not any(isinstance(part, DropPath) and part.drop_prob for part in created.modules()):
+        raise UserError(
+            f"drop-path {drop_path:g} is not possible with {model}, which leaves out no blocks; allowed is 0.",
+            hint="leave out --drop-path; --dropout works with every model",
+        )
     return created

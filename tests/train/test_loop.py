@@ -19,7 +19,8 @@ from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
 from petmood.recipes import TrainSettings
 from petmood.sampling import ClipSampler
-from petmood.train.loop import Loop, read_metrics
+from petmood.train.epochs import read_metrics
+from petmood.train.loop import Loop
 from petmood.train.module import EmotionModule
 from petmood.weights import create_backbone
 

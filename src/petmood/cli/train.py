@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import cyclopts
 from cyclopts import Parameter
@@ -13,6 +13,9 @@ from petmood.cli.recipes import DEFAULT, fill_from_recipe
 from petmood.recipes import TrainSettings
 from petmood.records import StageSummary
 
+if TYPE_CHECKING:
+    from petmood.workspace import Workspace
+
 #: An app of its own, because only this command takes values from a recipe.
 train = cyclopts.App(name="train", config=fill_from_recipe)
 
@@ -21,7 +24,9 @@ train = cyclopts.App(name="train", config=fill_from_recipe)
 def command(
     work: Path,
     *,
-    recipe: Annotated[str, Parameter(help="Shipped (default, demo, notes, retrain-head) or a .yaml file.")] = DEFAULT,
+    recipe: Annotated[
+        str, Parameter(help="Shipped (probe, default, demo, fine-tune, notes, retrain-head) or a .yaml file.")
+    ] = DEFAULT,
     name: Annotated[str, Parameter(help="Of the run; the recipe's name if left out.")] = "",
     resume: Annotated[bool, Parameter(help="Go on with a stopped run, by its own settings.", negative=())] = False,
     settings: Annotated[
@@ -37,11 +42,50 @@ def command(
     work
         A work folder that `petmood prepare` made.
     """
-    from petmood.train import train as run
     from petmood.workspace import Workspace
 
     title = Path(recipe).stem
-    summary = run(Workspace.open(work), name or title, settings, recipe=title, resume=resume, quiet=quiet)
+    workspace = Workspace.open(work)
+    how = _Run(workspace, name or title, settings, title, resume, quiet)
+    # A stopped run goes on by its own settings, whatever recipe is named now.
+    method = _method_of(workspace, name or title) if resume else settings.method
+    counts, lines = _probe(how) if method == "probe" else _train(how)
+    tell(StageSummary(stage="train", skipped=False, counts=counts, lines=lines), json=json)
+
+
+class _Run(NamedTuple):
+    """What both ways of training are told."""
+
+    workspace: Workspace
+    name: str
+    settings: TrainSettings
+    recipe: str
+    resume: bool
+    quiet: bool
+
+
+def _method_of(workspace: Workspace, name: str) -> str:
+    from petmood.runfolder import read_config, run_folder
+
+    return read_config(run_folder(workspace.runs, name, resume=True))[0].method
+
+
+def _train(how: _Run) -> tuple[dict[str, object], tuple[str, ...]]:
+    from petmood.train import train as run
+
+    summary = run(how.workspace, how.name, how.settings, recipe=how.recipe, resume=how.resume, quiet=how.quiet)
     counts = {"run": str(summary.run), "epochs": summary.epochs, "best_epoch": summary.best_epoch}
-    counts |= {**summary.scores, "seconds": round(summary.seconds, 1)}
-    tell(StageSummary(stage="train", skipped=False, counts=counts, lines=summary.lines), json=json)
+    return {**counts, **summary.scores, "seconds": round(summary.seconds, 1)}, summary.lines
+
+
+def _probe(how: _Run) -> tuple[dict[str, object], tuple[str, ...]]:
+    from petmood.probe import probe as run
+
+    summary = run(how.workspace, how.name, how.settings, recipe=how.recipe, resume=how.resume, quiet=how.quiet)
+    seconds = {
+        "feature_seconds": round(summary.feature_seconds, 1),
+        "fit_seconds": round(summary.fit_seconds, 1),
+        "seconds": round(summary.seconds, 1),
+    }
+    counts = {"run": str(summary.run), "features": summary.features, "cached": summary.cached}
+    return {**counts, "strength": summary.strength, **summary.scores, **seconds}, summary.lines

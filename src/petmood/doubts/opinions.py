@@ -103,8 +103,12 @@ def of_run(
             for one in samples
         ]
     frames = pl.concat([one.frames for one in samples])
+    attention = [part.attention for part in parts if part.attention is not None]
     scores = clip_means(
-        frames["clip"].to_list(), np.concatenate(parts), np.concatenate([one.labels for one in samples])
+        frames["clip"].to_list(),
+        np.concatenate([part.probabilities for part in parts]),
+        np.concatenate([one.labels for one in samples]),
+        np.concatenate(attention) if attention else None,
     )
     kept, judged, left_out = _judgeable(frames, classes, settings.folds, where=run)
     clips = _clip_table(kept)

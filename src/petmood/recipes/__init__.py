@@ -30,7 +30,7 @@ class TrainSettings:
     """Train by gradient steps through the network, or only fit the classifier to the features of the backbone as it is,
     which takes seconds once these are computed."""
     pool: Literal["frames", "clip"] = "frames"
-    """Probe: judge each frame and take a clip's mean, or learn which frames of a clip to look at (attention pooling)."""
+    """Probe: judge each frame and take the mean of a clip, or learn which frames of it to look at (attention pooling)."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Probe: parts of the training clips, divided by group, on which the strength of its regularisation is chosen."""
     model: str = "efficientnet_b0"
@@ -69,12 +69,12 @@ class TrainSettings:
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     """Pull of the weights towards zero; biases and norms are left out."""
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
-    """Learning rate after the warm-up: unchanged, falling to zero along a cosine (anew at each step), or a fifth whenever
-    `stop_on` has not improved for half of `patience` epochs."""
+    """Learning rate after the warm-up: unchanged, falling to zero along a cosine (anew at each step), or a fifth of it
+    whenever `stop_on` has not improved for half of `patience` epochs."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs in which the learning rate rises from zero; parts of an epoch are allowed."""
     ema: Share = 0.0
-    """Share of the past in a running mean of the weights, per step; the mean is judged and kept. 0 keeps the last ones."""
+    """Share of the past in a running mean of the weights, per step; the mean is judged and kept. 0 keeps no mean."""
     label_smoothing: Share = 0.1
     """Share of the target that is spread over all classes: evenly, but with balanced softmax by their shares, because
     even parts would make far too much of the rare emotions there."""

@@ -94,6 +94,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "A clip's answer is the mean over its frames. The frames of a clip are nearly alike: believe the clips.",
         "클립의 답은 프레임 확률의 평균입니다. 한 클립의 프레임은 거의 같으므로 클립 기준을 믿으세요.",
     ),
+    "numbers_note_attention": (
+        "A clip's answer weighs its frames by attention, learnt in training. The frames of a clip are nearly alike: "
+        "believe the clips.",
+        "클립의 답은 학습된 어텐션으로 프레임에 가중치를 두어 구합니다. 한 클립의 프레임은 거의 같으므로 클립 기준을 "
+        "믿으세요.",
+    ),
     "score": ("Score", "점수"),
     "model": ("Model", "모델"),
     "always": ("Always “{answer}”", "항상 “{answer}”"),

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
+import itertools
 import logging
 import math
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from petmood.loading import Batch, CropBatches, Samples
 from petmood.preprocess import Augmentation, Preprocessing
 from petmood.recipes import TrainSettings
 from petmood.sampling import ClipSampler
+from petmood.train.averaging import averaging
+from petmood.train.bottleneck import Waiting
+from petmood.train.checkpoints import FOLDER, BestCheckpoint, LastCheckpoint, WholeCheckpoints
+from petmood.train.epochs import DIRECTION, MetricsFile
 from petmood.train.module import EmotionModule
 from petmood.train.optimise import Device, choose_precision
-from petmood.train.trackers import trackers
-from petmood.workspace import replacing
-
-#: Scores by which training is steered, and whether smaller or larger is better.
-DIRECTION: Mapping[str, Literal["min", "max"]] = {"val_loss": "min", "val_accuracy": "max", "val_clip_macro_f1": "max"}
+from petmood.train.processes import Processes, is_first
+from petmood.train.squares import square_sizes
+from petmood.train.stopping import Stopped, StopSignals
+from petmood.train.trackers import LearningRateScore, trackers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,27 +46,66 @@ class Loop:
     val: Samples
     preprocessing: Preprocessing
     module: EmotionModule
+    processes: Processes = dataclasses.field(default_factory=Processes)
     after_epoch: Callable[[int, Mapping[str, float]], None] | None = None
-    """Told the epoch (from 1) and its validation scores (``DIRECTION``) after each epoch, in the first process alone; an
-    exception ends the training and passes through."""
+    """Told the epoch (from 1) and its validation scores (``epochs.DIRECTION``) after each epoch, in the first process
+    alone; an exception ends the training and passes through."""
 
     def fit(self, checkpoint: Path | None, *, quiet: bool) -> None:
         """Train, from a checkpoint on if one is given; leaves metrics.csv, tensorboard/ and checkpoints/ in the run.
 
         Raises:
-            RunError: the loss is no finite number.
-            KeyboardInterrupt: Ctrl-C, which Lightning would turn into exit code 1.
+            RunError: a loss or a weight is no finite number.
+            KeyboardInterrupt: Ctrl-C, after the step was finished and saved.
+            SystemExit: SIGTERM, likewise (code 143); or Ctrl-C in another process than the first (code 0).
+            OSError: what the disk refused.
         """
-        with _lightning_hushed():
+        with _lightning_hushed(), _signals_as_they_were():
             trainer = self._trainer(quiet=quiet)
-            batches = self._training_batches(trainer)
+            batches = self._training_batches(trainer, square_sizes(self.settings, self.preprocessing.image_size))
             self.module.steps = self.settings.epochs * math.ceil(len(batches) / self.settings.accumulate)
             val = self._validation_batches(trainer)
-            with _interruptible():
+            with _stops_translated(), _all_ended(trainer):
                 trainer.fit(self.module, batches, val, ckpt_path=checkpoint, weights_only=True)
 
-    def _training_batches(self, trainer: lightning.Trainer) -> CropBatches:
-        """The sampler's rows, changed at random; this process's part of them."""
+    def try_steps(self, number: int, callback: Callback, *, repeat: bool = False) -> None:
+        """Make some steps of the training in this process alone, over as many epochs as they take; nothing is kept.
+
+        Args:
+            number: of steps.
+            callback: what to do at them; it may end them earlier by ``trainer.should_stop``.
+            repeat: show the first batch again and again, so that loading costs nothing.
+
+        Raises:
+            RunError: the loss is no finite number.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        settings = self.settings
+        with _lightning_hushed(), _signals_as_they_were(), _stops_translated():
+            trainer = lightning.Trainer(
+                accelerator="gpu" if self.device == "cuda" else "cpu",
+                devices=1,
+                precision=choose_precision(settings.precision, self.device),
+                max_epochs=-1,
+                max_steps=number,
+                accumulate_grad_batches=settings.accumulate,
+                gradient_clip_val=settings.clip_gradient or None,
+                callbacks=[callback],
+                logger=False,
+                limit_val_batches=0,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                benchmark=self.device == "cuda",
+                default_root_dir=self.run,
+            )
+            batches = self._training_batches(trainer)
+            self.module.steps = number
+            shown = Repeated(next(iter(batches)), number * settings.accumulate) if repeat else batches
+            trainer.fit(self.module, shown, batches)
+
+    def _training_batches(self, trainer: lightning.Trainer, sizes: Callable[[int], int] | None = None) -> CropBatches:
+        """The sampler's rows, changed at random, in squares of the full or each epoch's size; this process's part."""
         settings, samples = self.settings, self.train
         return CropBatches(
             samples.store,
@@ -80,6 +121,8 @@ class Loop:
             world=trainer.world_size,
             threads=settings.threads,
             pinned=self.device == "cuda",
+            sizes=sizes,
+            device=trainer.strategy.root_device,
         )
 
     def _validation_batches(self, trainer: lightning.Trainer) -> CropBatches:
@@ -99,9 +142,10 @@ class Loop:
         settings = self.settings
         return lightning.Trainer(
             accelerator="gpu" if self.device == "cuda" else "cpu",
-            devices=settings.devices or "auto",
-            num_nodes=settings.nodes,
-            sync_batchnorm=self.device == "cuda",  # torch has none for processors
+            devices=self.processes.devices,
+            num_nodes=self.processes.nodes,
+            strategy=self.processes.strategy(),
+            plugins=[WholeCheckpoints(), *self.processes.plugins(self.device)],
             use_distributed_sampler=False,  # our batches are dealt to the processes already
             precision=choose_precision(settings.precision, self.device),
             max_epochs=settings.epochs,
@@ -118,98 +162,88 @@ class Loop:
         )
 
     def _callbacks(self, *, quiet: bool) -> list[Callback]:
-        checkpoints = self.run / "checkpoints"
-        stop, best = self.settings.stop_on, self.settings.checkpoint_on
-        callbacks: list[Callback] = [EMAWeightAveraging(decay=self.settings.ema)] if self.settings.ema else []
+        settings, signals, waiting = self.settings, StopSignals(), Waiting()
+        callbacks: list[Callback] = [averaging(settings.ema, self.device)] if settings.ema else []
         callbacks += [
-            EarlyStopping(stop, mode=DIRECTION[stop], patience=self.settings.patience),
-            MetricsFile(self.run / "metrics.csv", self.after_epoch),
-            ModelCheckpoint(checkpoints, "best", monitor=best, mode=DIRECTION[best], enable_version_counter=False),
+            signals,
+            EarlyStopping(settings.stop_on, mode=DIRECTION[settings.stop_on], patience=settings.patience),
+            waiting,
+            LearningRateScore(),
+            MetricsFile(self.run / "metrics.csv", self.after_epoch, waiting),
+            BestCheckpoint(self.run / FOLDER, settings.checkpoint_on),
             # After the others, so that it holds what they have learnt in this epoch.
-            ModelCheckpoint(checkpoints, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+            LastCheckpoint(self.run / FOLDER, minutes=settings.checkpoint_minutes, signals=signals),
         ]
         if not quiet:
             callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
         return callbacks
 
 
-class MetricsFile(Callback):
-    """One row an epoch in a CSV file, which is complete after each epoch and goes on when a training is resumed."""
+@dataclasses.dataclass(frozen=True)
+class Repeated:
+    """A loader that shows one batch a number of times."""
 
-    def __init__(self, path: Path, told: Callable[[int, Mapping[str, float]], None] | None = None) -> None:
-        self.path = path
-        self.told = told
-        self._start()
+    batch: Batch
+    times: int
 
-    def _start(self) -> None:
-        self.pictures = 0
-        self.started = time.monotonic()
-        self.trained = 0.0
+    def __len__(self) -> int:
+        return self.times
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock also where a training goes on within an epoch, whose start nobody announces."""
-        self._start()
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock."""
-        self._start()
-
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-    ) -> None:
-        """Count the pictures."""
-        self.pictures += len(batch.labels) * trainer.world_size
-
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Training is over for this epoch, validation begins."""
-        self.trained = time.monotonic() - self.started
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Add this epoch's row; rows of later epochs, left by a training that was stopped, are replaced."""
-        if not trainer.is_global_zero:
-            return
-        epoch = trainer.current_epoch + 1
-        row: dict[str, float] = {"epoch": epoch, "train_loss": float(trainer.callback_metrics["train_loss"])}
-        row |= {name: float(trainer.callback_metrics[name]) for name in DIRECTION}
-        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        row["pictures_per_second"] = self.pictures / self.trained if self.trained else 0.0
-        row["seconds"] = time.monotonic() - self.started
-        rows = [old for old in read_metrics(self.path) if old["epoch"] < epoch]
-        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows({name: f"{value:.6g}" for name, value in each.items()} for each in [*rows, row])
-        if self.told:
-            self.told(epoch, {name: row[name] for name in DIRECTION})
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics.csv, one an epoch, in order; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    def __iter__(self) -> Iterator[Batch]:
+        return itertools.repeat(self.batch, self.times)
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C through as KeyboardInterrupt: Lightning answers it by ignoring further ones and ``sys.exit(1)``."""
+def _signals_as_they_were() -> Iterator[None]:
+    """Take back the handlers of Ctrl-C and SIGTERM when the block ends, also those that Lightning sets."""
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    finally:
+        for number, handler in handlers.items():
+            if main and handler is not None:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _stops_translated() -> Iterator[None]:
+    """Give what ends a training by a signal the form that the command line knows.
+
+    Lightning answers a KeyboardInterrupt by ignoring further ones and ``sys.exit(1)``. Another process than the first
+    ends without a word and with code 0: the launcher would kill all others for another one, while they save.
+    """
+    try:
+        yield
+    except Stopped as stop:
+        if not is_first():
+            raise SystemExit(0) from None
+        if stop.signal_number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(128 + stop.signal_number) from None
+    except SIGTERMException:  # SIGTERM before the first step
+        raise SystemExit(128 + signal.SIGTERM) from None
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _all_ended(trainer: lightning.Trainer) -> Iterator[None]:
+    """End what a fit that is broken off would leave behind.
+
+    These are the loader of the training pictures, if it was validation that was broken off; and after a failure the
+    processes that this one has started, which would wait for it with their GPUs held.
+    """
+    try:
+        yield
+    except BaseException as error:
+        trainer.fit_loop.teardown()
+        # Stopped ends the others too, by itself.
+        if not isinstance(error, Stopped) and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def new_start(settings: TrainSettings, classes: Sequence[str], workspace: Worksp
     bundle = load_bundle(folder)
     if not settings.new_head:
         _check_head(bundle.info, classes, folder)
-    net = _net(bundle.net.backbone, classes, settings)
+    net = _net(_with_drop_path(bundle.net.backbone, settings), classes, settings)
     if not settings.new_head:
         net.norm.load_state_dict(bundle.net.norm.state_dict())
         net.classifier.load_state_dict(bundle.net.classifier.state_dict())
@@ -89,11 +89,22 @@ def empty_start(settings: TrainSettings, classes: Sequence[str], origin: RunOrig
 
 
 def _assembled(settings: TrainSettings, classes: Sequence[str], *, pretrained: str) -> Start:
-    backbone = create_backbone(settings.model, pretrained=pretrained, image_size=settings.image_size)
+    backbone = create_backbone(
+        settings.model, pretrained=pretrained, image_size=settings.image_size, drop_path=settings.drop_path
+    )
     preprocessing = Preprocessing.of_backbone(
         timm.data.resolve_model_data_config(backbone), image_size=settings.image_size, fit=settings.fit
     )
     return Start(net=_net(backbone, classes, settings), preprocessing=preprocessing, origin=None)
+
+
+def _with_drop_path(backbone: nn.Module, settings: TrainSettings) -> nn.Module:
+    """The backbone of a run, so made that it leaves out blocks in training if that is asked for."""
+    if not settings.drop_path:
+        return backbone
+    other = create_backbone(settings.model, image_size=settings.image_size, drop_path=settings.drop_path)
+    other.load_state_dict(backbone.state_dict())
+    return other
 
 
 def _net(backbone: nn.Module, classes: Sequence[str], settings: TrainSettings) -> EmotionNet:
