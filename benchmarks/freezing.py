@@ -31,6 +31,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from measuring import WORK, machine
 from petmood.loading import CropBatches, Samples, data_classes, load_samples
@@ -56,6 +57,8 @@ TRAINED: dict[str, dict[str, object]] = {
 }
 #: After the probe, small steps: smaller still for the early layers, and its batch norms as they are.
 AFTER_PROBE: dict[str, object] = {"freeze": "none", "freeze_norms": True, "layer_decay": 0.75}
+#: It has no epochs, and is drawn as a level.
+PROBE = "probe"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
@@ -165,7 +168,7 @@ def trained_contestants(workspace: Workspace, options: argparse.Namespace, folde
     start = time.perf_counter()
     probed = probe(workspace, "probe", TrainSettings(method="probe", **common), quiet=True, folder=folder)  # type: ignore[arg-type]
     scores, seconds = probed.scores, time.perf_counter() - start
-    curves = [Curve("probe", [scores["val_loss"]], [scores["val_clip_macro_f1"]], seconds)]
+    curves = [Curve(PROBE, [scores["val_loss"]], [scores["val_clip_macro_f1"]], seconds)]
     print(curves[-1].line, flush=True)
     ways = {name: {**common, **changed, "learning_rate": options.rate} for name, changed in TRAINED.items()}
     after = {**common, **AFTER_PROBE, "learning_rate": options.small_rate, "init": str(probed.run)}
@@ -211,12 +214,13 @@ def _panel(axes: Axes, curves: Sequence[Curve], field: str, chance: float | None
     epochs = max(len(curve.scores) for curve in curves)
     for curve, colour in zip(curves, COLOURS, strict=False):
         values = getattr(curve, field)
-        if len(values) == 1:
+        if curve.name == PROBE:
             axes.plot([1, epochs], values * 2, "--", color=colour, lw=1.6, label=curve.name)
         else:
-            axes.plot(range(1, len(values) + 1), values, color=colour, lw=1.8, label=curve.name)
+            axes.plot(range(1, len(values) + 1), values, color=colour, marker=".", lw=1.6, label=curve.name)
     if chance is not None:
         axes.axhline(chance, color="0.5", lw=1, ls=":", label="always the commonest")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="y", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -32,7 +32,7 @@ from petmood.features import crop_features
 from petmood.loading import data_classes
 from petmood.metrics import clip_means, macro_f1
 from petmood.probe.fitting import Corrections, Frames, fit_head
-from petmood.probe.solver import Problem, fit, loss_and_slope
+from petmood.probe.solver import Problem, fit
 from petmood.recipes.features import FeatureSettings
 from petmood.workspace import Workspace
 from training import row
@@ -143,9 +143,7 @@ def solve_ours(data: MadeUp) -> tuple[float, int]:
     """Loss by the probe's solver, and passes."""
     problem = Problem.of(data.features, data.labels.numpy(), np.ones(len(data.labels)), CLASSES)
     found = fit(problem, data.strength)
-    matrix = np.hstack([found.weights, found.bias[:, None]])
-    loss, _ = loss_and_slope(problem, matrix, [(0, len(data.labels))])
-    return (loss + data.strength / 2 * (found.weights**2).sum()) / len(data.labels), found.passes
+    return found.loss, found.passes
 
 
 def solve_sklearn(data: MadeUp) -> tuple[float, int]:
@@ -185,7 +183,8 @@ def solve_torch(data: MadeUp) -> tuple[float, int]:
         return loss
 
     steps.step(closure)
-    return float(closure().detach()), passes
+    loss = float(closure().detach())
+    return loss, passes
 
 
 def speed(rows: int, repeats: int) -> None:

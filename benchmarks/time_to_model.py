@@ -185,10 +185,11 @@ def theirs(source: Path, work: Path) -> dict[str, Any]:
     """Seconds of each stage, and the answers."""
     seconds: dict[str, float] = {}
     seconds["scan"], _ = timed(notes_scan, source)
-    rows = notes_rows(work)  # what stands in for the notes' own split is not counted
-    seconds["decode check"], _ = timed(decode_check, rows)
+    rows = notes_rows(work)  # what stands in for the notes' own split is in no stage
     train = [row for row in rows if row.split == "train"]
+    # Before TensorFlow is imported: the other way round the two copies of LLVM, its and torch's, end the process.
     notes = Notes([row.label for row in train], classes_of(work))
+    seconds["decode check"], _ = timed(decode_check, rows)
     seconds["epoch"], _ = timed(notes.train, train)
     seconds["score"], answers = timed(notes.answers, test_rows(work))
     return {"seconds": seconds, "answers": answers, "frames": len(train)}
@@ -248,8 +249,6 @@ def compare(work: Path, other: dict[str, int]) -> None:
 
 
 def one(contestant: str, source: Path, work: Path) -> None:
-    import torch  # noqa: F401 - before TensorFlow: the other way round their two copies of LLVM end the process
-
     tell(*timed({"theirs": theirs, "estimate": estimate}[contestant], source, work))
 
 

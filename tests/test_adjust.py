@@ -236,7 +236,7 @@ def test_where_the_formula_does_not_quite_hold_it_is_said(run, tmp_path, changed
 
 
 def test_every_split_is_judged_with_the_adjusted_answers(run):
-    adjust(run, "happy=1e-6,calm=1e-6,angry=1")
+    adjust(run, "happy=1e-12,calm=1e-12,angry=1")
     for split in ("val", "test"):
         found = evaluate(run, EvaluateSettings(split=split), quiet=True)
         assert found.clips.confusion[0][2] == found.clips.classes[0].support  # everything is called angry

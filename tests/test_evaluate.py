@@ -231,7 +231,11 @@ def test_json_prints_the_numbers(workspace, answers, capsys):
 
 
 def test_doubts_about_labels_listen_to_attention_too(workspace, monkeypatch):
-    looking = FakePredictor(first_frame_alone, attention=lambda frame_id: 9.0 if frame_id.endswith("_0") else -9.0)
+    # The wrong frame of each clip is the surer one, so that the mean is wrong throughout.
+    looking = FakePredictor(
+        lambda frame_id: truth(frame_id) if frame_id.endswith("_1") else first_frame_alone(frame_id[:-1] + "1"),
+        attention=lambda frame_id: 9.0 if frame_id.endswith("_1") else -9.0,
+    )
     monkeypatch.setattr(petmood.doubts.opinions, "Predictor", looking)
     settings = DoubtSettings(folds=2)
     found = petmood.doubts.opinions.of_run(make_run(workspace), workspace, settings, FeatureSettings(), quiet=True)

@@ -20,11 +20,12 @@ from petmood.cli.train import train as train_app
 from petmood.errors import RunError, UserError
 from petmood.labels import fingerprint
 from petmood.loading import CropBatches
+from petmood.losses import validation_scores
 from petmood.model import EmotionNet
 from petmood.recipes import TrainSettings, load_recipe, recipe_names, recipe_settings
 from petmood.train import read_config, train
 from petmood.train.epochs import read_metrics
-from petmood.train.module import EmotionModule, validation_scores
+from petmood.train.module import EmotionModule
 from petmood.train.optimise import build_optimizer, choose_precision, learning_rate_factor
 from petmood.weights import create_backbone
 from petmood.workspace import write_table

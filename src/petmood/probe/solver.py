@@ -86,6 +86,8 @@ class Fit:
     """(classes, features)."""
     bias: npt.NDArray[np.float64]
     """(classes,)."""
+    loss: float
+    """What was minimised, divided by the sum of the weights of the rows."""
     passes: int
     """Over the rows."""
 
@@ -133,7 +135,7 @@ def fit(
     with _at_work(problem.features.device) as over:
         found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options=limits)
     matrix = found.x.reshape(first.shape)
-    return Fit(matrix[:, :-1].copy(), matrix[:, -1].copy(), int(found.nfev))
+    return Fit(matrix[:, :-1].copy(), matrix[:, -1].copy(), float(found.fun), int(found.nfev))
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ class TrainSettings:
     """Train by gradient steps through the network, or only fit the classifier to the features of the backbone as it is,
     which takes seconds once these are computed."""
     pool: Literal["frames", "clip"] = "frames"
-    """Probe: judge each frame and take the mean of a clip, or learn which frames of it to look at (attention pooling)."""
+    """Probe: judge each frame and take the mean of a clip, or learn which frames of it to look at (attention)."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Probe: parts of the training clips, divided by group, on which the strength of its regularisation is chosen."""
     model: str = "efficientnet_b0"

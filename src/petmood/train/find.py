@@ -24,9 +24,9 @@ from petmood.loading import Batch
 from petmood.parallel import progress
 from petmood.recipes import TrainSettings
 from petmood.recipes.finding import FindBatchSettings, FindRateSettings
+from petmood.runfolder import resolve_init
 from petmood.train.loop import Loop
 from petmood.train.plan import plan_training
-from petmood.train.start import resolve_init
 from petmood.workspace import Workspace, replacing
 
 Floats = npt.NDArray[np.float64]
@@ -251,7 +251,7 @@ def _judged(tried: list[Tried], settings: TrainSettings) -> BatchFound:
 
 
 def _speed(loop: Loop, size: int, steps: int) -> float | None:
-    """Pictures/s of training steps at a batch size; None if the memory runs out."""
+    """Pictures/s of the fastest training step at a batch size (what else runs can only add); None if memory runs out."""
     loop = dataclasses.replace(loop, settings=dataclasses.replace(loop.settings, batch_size=size))
     clock = StepClock(loop.device)
     try:
@@ -264,7 +264,7 @@ def _speed(loop: Loop, size: int, steps: int) -> float | None:
         ran_out = False
     # Here the exception is gone, which held on to the tensors of the step that failed.
     garbage_collection_cuda()
-    return None if ran_out else size / statistics.median(clock.seconds[_WARM:])
+    return None if ran_out else size / min(clock.seconds[_WARM:])
 
 
 def out_of_memory(error: BaseException) -> bool:

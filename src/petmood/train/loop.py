@@ -259,6 +259,8 @@ def _lightning_hushed() -> Iterator[None]:
             warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
             # On purpose: frozen batch norms keep their statistics.
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+            # On purpose: every process computes the scores of the whole validation split.
+            warnings.filterwarnings("ignore", r"It is recommended to use `self.log\(.*sync_dist=True\)`")
             # Lightning 2.6 beside a newer torch.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             yield

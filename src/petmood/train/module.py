@@ -8,15 +8,12 @@ from typing import Any, NoReturn
 
 import lightning
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch.nn import functional
 from torch.optim import lr_scheduler
 
 from petmood.errors import RunError
 from petmood.loading import Batch, Samples
-from petmood.losses import EmotionLoss
-from petmood.metrics import clip_means, macro_f1
+from petmood.losses import EmotionLoss, validation_scores
 from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
 from petmood.recipes import TrainSettings
@@ -160,29 +157,6 @@ def _in_order(answers: list[tuple[torch.Tensor, torch.Tensor]], world: int) -> t
         answers = [answer for part in parts for answer in part]
     rows = torch.cat([rows for rows, _ in answers])
     return torch.cat([logits for _, logits in answers])[rows.argsort()]
-
-
-def validation_scores(logits: torch.Tensor, labels: npt.NDArray[np.int64], clips: list[str]) -> dict[str, float]:
-    """The three scores by which training is steered.
-
-    Args:
-        logits: N × classes, float32.
-        labels: N class numbers.
-        clips: clip of each of the N frames.
-
-    Returns:
-        val_loss: cross entropy of the probabilities that prediction will use, without weights or smoothing (as in the
-        notes; lower is better); val_accuracy over frames; val_clip_macro_f1 over clips (both 0 to 1, higher is better).
-    """
-    truth = torch.from_numpy(labels)
-    probabilities = logits.softmax(dim=1).numpy()
-    gathered = clip_means(clips, probabilities, labels)
-    answers = gathered.probabilities.argmax(axis=1)
-    return {
-        "val_loss": float(functional.cross_entropy(logits, truth)),
-        "val_accuracy": float((logits.argmax(dim=1) == truth).float().mean()),
-        "val_clip_macro_f1": macro_f1(gathered.labels, answers, logits.shape[1]),
-    }
 
 
 def diverged(settings: TrainSettings, what: str, epoch: int) -> NoReturn:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import timm
 from torch import nn
 
 from petmood import labels
-from petmood.bundle import BundleInfo, RunOrigin, data_fingerprints, load_bundle, read_info, weights_digest
+from petmood.bundle import BundleInfo, RunOrigin, load_bundle
 from petmood.errors import UserError
 from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
 from petmood.recipes import TrainSettings
+from petmood.runfolder import origin_of
 from petmood.weights import create_backbone
 from petmood.workspace import Workspace
 
@@ -30,40 +30,8 @@ class Start:
     """The run that its weights come from, if any."""
 
 
-def resolve_init(settings: TrainSettings) -> TrainSettings:
-    """Settings as they are with ``init``: network, size and fit are those of that run.
-
-    Raises:
-        UserError: ``new_head`` without a run; no model in it; a network, size or fit is asked for that is not its own.
-    """
-    if not settings.init:
-        if settings.new_head:
-            raise UserError(
-                "new-head is asked for, but no run to take the backbone from; --init '' names none.",
-                hint="give the run folder: --init WORK/runs/NAME",
-            )
-        return settings
-    folder = Path(settings.init).absolute()
-    info = read_info(folder)
-    theirs: dict[str, Any] = {
-        "model": info.model,
-        "image_size": info.preprocessing.image_size,
-        "fit": info.preprocessing.fit,
-    }
-    defaults = TrainSettings()
-    for name, value in theirs.items():
-        mine = getattr(settings, name)
-        if mine not in (getattr(defaults, name), value):
-            option = name.replace("_", "-")
-            raise UserError(
-                f"{option} {mine!r} is not that of the run to start from; {folder} has {value!r}.",
-                hint=f"leave out --{option} (and any recipe that sets it), or --init",
-            )
-    return dataclasses.replace(settings, init=str(folder), **theirs)
-
-
 def new_start(settings: TrainSettings, classes: Sequence[str], workspace: Workspace) -> Start:
-    """The network of a training that has not made a step; ``settings`` are resolved by ``resolve_init``.
+    """The network of a training that has not made a step; ``settings`` are resolved by ``runfolder.resolve_init``.
 
     Raises:
         UserError: weights cannot be had; the run to start from is damaged, or has other classes and keeps its head.
@@ -78,8 +46,7 @@ def new_start(settings: TrainSettings, classes: Sequence[str], workspace: Worksp
     if not settings.new_head:
         net.norm.load_state_dict(bundle.net.norm.state_dict())
         net.classifier.load_state_dict(bundle.net.classifier.state_dict())
-    origin = RunOrigin(run=str(folder), weights=weights_digest(folder), same_data=_same_data(bundle.info, workspace))
-    return Start(net=net, preprocessing=bundle.info.preprocessing, origin=origin)
+    return Start(net=net, preprocessing=bundle.info.preprocessing, origin=origin_of(folder, workspace))
 
 
 def empty_start(settings: TrainSettings, classes: Sequence[str], origin: RunOrigin | None) -> Start:
@@ -123,9 +90,3 @@ def _check_head(info: BundleInfo, classes: Sequence[str], folder: Path) -> None:
             f"the data has the classes {', '.join(classes)}; the head of {folder} knows {', '.join(info.classes)}.",
             hint="give --new-head to take its backbone alone",
         )
-
-
-def _same_data(info: BundleInfo, workspace: Workspace) -> bool:
-    """Whether a run (and the one it started from) was trained on this data with this split."""
-    inherited = info.init is None or info.init.same_data
-    return inherited and dict(info.data) == data_fingerprints(workspace)

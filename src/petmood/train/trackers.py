@@ -15,11 +15,11 @@ from typing import Any, Literal
 import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from petmood.errors import PetmoodError, UserError
 from petmood.recipes import TrainSettings
 from petmood.settings import to_plain
+from petmood.train.processes import is_first
 from petmood.workspace import read_json, write_json
 
 Tracker = Literal["mlflow", "wandb"]
@@ -111,9 +111,8 @@ class Tolerated(Logger):
             self._call(lambda tracker: tracker.finalize(status))
             self._tracker = None
 
-    @rank_zero_only
     def _call(self, what: Callable[[Logger], None]) -> None:
-        if self._failed >= _PATIENCE:
+        if self._failed >= _PATIENCE or not is_first():
             return
         try:
             if self._tracker is None:
