@@ -357,8 +357,9 @@ def test_whatever_stops_a_command_is_one_paragraph(run, tree, work, monkeypatch,
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_no_two_settings_of_a_command_have_the_same_option(command):
     # One of them would take the value, and the other would silently keep its default.
-    module = importlib.import_module(f"petmood.cli.{command}")
-    function = getattr(module, "command", None) or getattr(module, command)
+    name = command.replace("-", "_")
+    module = importlib.import_module(f"petmood.cli.{name}")
+    function = getattr(module, "command", None) or getattr(module, name)
     names = []
     for parameter in inspect.signature(function).parameters.values():
         fields = getattr(parameter.default, "__dataclass_fields__", None)

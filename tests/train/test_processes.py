@@ -116,7 +116,7 @@ def test_own_processes_too_and_they_go_on_after_a_stop(workspace, settings, alon
     assert complaints.count("go on with: ") == 1
     assert "Traceback" not in complaints
     assert not (run / "metrics.csv").is_file() or len(rows(run)) < 2
-    finished(launch(workspace, "own", settings, "--resume", "-q"))
+    finished(launch(workspace, "own", settings, "--resume", "-q", launcher=TORCHRUN))
     assert_same_training(run, alone)
 
 

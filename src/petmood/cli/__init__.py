@@ -21,7 +21,7 @@ COMMANDS = {
     "prepare": "A source to crops with a split: index, curate, pack, screen, split; skips what is up to date.",
     "train": "Train a classifier on a prepared work folder.",
     "find-lr": "Try learning rates on a work folder and draw what they do.",
-    "find-batch-size": "Find the largest batch that fits into the memory.",
+    "find-batch-size": "Find how large a batch fits into the memory, and which size is fast.",
     "tune": "Search good settings of training, and write them as a recipe.",
     "runs": "List the runs of a work folder: the settings that differ, and the scores.",
     "compare": "Whether one run is really better than another.",

@@ -30,7 +30,7 @@ def command(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Try batches of 2, 4, 8 … pictures until the memory runs out; say how fast each is. Nothing is written.
+    """Try batches of 16, 32, 64 … pictures until the memory runs out; say how fast each is. Nothing is written.
 
     Parameters
     ----------

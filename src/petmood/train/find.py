@@ -39,6 +39,8 @@ _SMOOTHING = 0.04
 _CLEAR = 1.0
 #: A batch size is as good as the best one if its pictures/s are within this share.
 _AS_GOOD = 0.05
+#: The first batch size, or the next one that fits: batch norms learn badly from fewer pictures, however fast that is.
+_FIRST = 16
 #: Steps of each batch size before the clock starts: the first ones choose algorithms and allocate.
 _WARM = 2
 
@@ -203,9 +205,10 @@ def smoothed(losses: Floats) -> Floats:
 def find_batch_size(
     workspace: Workspace, settings: TrainSettings, search: FindBatchSettings, *, quiet: bool = False
 ) -> BatchFound:
-    """Train for some steps at batches of 2, 4, 8 … pictures until the memory, an epoch's pictures or the use ends.
+    """Train for some steps at batches of 16, 32, 64 … pictures until the memory, an epoch's pictures or the use ends.
 
-    On a processor, whose memory has no clear end, it also ends after two sizes that are not faster than those before.
+    Smaller ones are tried where 16 do not fit. On a processor, whose memory has no clear end, it also ends after two
+    sizes that are not faster than those before.
     Nothing is written.
 
     Args:
@@ -222,27 +225,32 @@ def find_batch_size(
     asked = dataclasses.replace(settings, learning_rate=1e-12, accumulate=1)
     with _planned(workspace, asked) as loop:
         sizes = [2**k for k in range(1, 31) if 2**k <= min(len(loop.sampler), search.most)]
+        first = min(_FIRST, sizes[-1])
         tried: list[Tried] = []
         with progress("batch sizes", len(sizes), "sizes", quiet=quiet) as advance:
-            for size in sizes:
+            for size in (size for size in sizes if size >= first):
                 tried.append(Tried(size, _speed(loop, size, search.steps)))
                 advance(1)
                 if tried[-1].pictures_per_second is None or (loop.device == "cpu" and _no_faster(tried)):
                     break
+            for size in (size for size in reversed(sizes) if size < first):
+                if tried[-1].pictures_per_second is not None or tried[-1].size > first:
+                    break
+                tried.append(Tried(size, _speed(loop, size, search.steps)))
     return _judged(tried, settings)
 
 
 def _no_faster(tried: list[Tried]) -> bool:
     """Whether the last two sizes gained nothing on those before."""
     speeds = [each.pictures_per_second or 0.0 for each in tried]
-    return len(speeds) > 4 and max(speeds[-2:]) < (1 + _AS_GOOD) * max(speeds[:-2])
+    return len(speeds) > 3 and max(speeds[-2:]) < (1 + _AS_GOOD) * max(speeds[:-2])
 
 
 def _judged(tried: list[Tried], settings: TrainSettings) -> BatchFound:
     speeds = {each.size: each.pictures_per_second for each in tried if each.pictures_per_second}
     if not speeds:
         raise RunError(
-            f"a batch of {tried[0].size} pictures does not fit into the memory.",
+            f"a batch of {tried[-1].size} pictures does not fit into the memory.",
             hint="try a smaller --image-size or --model, or --freeze backbone",
         )
     enough = (1 - _AS_GOOD) * max(speeds.values())
@@ -251,7 +259,10 @@ def _judged(tried: list[Tried], settings: TrainSettings) -> BatchFound:
 
 
 def _speed(loop: Loop, size: int, steps: int) -> float | None:
-    """Pictures/s of the fastest training step at a batch size (what else runs can only add); None if memory runs out."""
+    """Pictures/s of training steps at a batch size, by the fastest one: what else runs can only add to it.
+
+    None if the memory runs out.
+    """
     loop = dataclasses.replace(loop, settings=dataclasses.replace(loop.settings, batch_size=size))
     clock = StepClock(loop.device)
     try:
