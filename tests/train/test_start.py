@@ -10,13 +10,17 @@ import torch
 import yaml
 
 from fixtures.workspaces import make_workspace
-from petmood.bundle import load_bundle, read_info, weights_digest
+from petmood.bundle import load_bundle, read_info, save_bundle, weights_digest
 from petmood.cli import run as command
 from petmood.errors import UserError
 from petmood.evaluate import evaluate
+from petmood.model import EmotionNet
 from petmood.recipes import TrainSettings, load_recipe
+from petmood.runfolder import resolve_init
 from petmood.train import read_config, train
 from petmood.train.module import EmotionModule
+from petmood.train.plan import plan_training
+from petmood.weights import create_backbone
 
 QUICK = TrainSettings(
     model="test_efficientnet",
@@ -123,6 +127,16 @@ def test_a_run_that_saw_other_data_is_told_everywhere(workspace, first, tmp_path
     # A second step away from that run does not wash it off.
     again = train(other, "again", replace(FROM_RUN, init=str(other.runs / "moved"), limit=16), quiet=True)
     assert not read_info(again.run).init.same_data
+
+
+def test_attention_that_is_not_taken_over_is_told(workspace, first, tmp_path):
+    net = EmotionNet(create_backbone("test_efficientnet"), classes=3, attention=True)
+    info = read_info(first)
+    known = {"classes": info.classes, "preprocessing": info.preprocessing, "settings": {}, "epoch": 1, "scores": {}}
+    save_bundle(tmp_path, net, workspace, model="test_efficientnet", **known)
+    for run, told in ((tmp_path, True), (first, False)):
+        plan = plan_training(workspace, workspace.runs / "not-begun", resolve_init(replace(FROM_RUN, init=str(run))))
+        assert any("answers clips by attention" in note for note in plan.notes) == told
 
 
 class interrupted_in_epoch:  # noqa: N801 - reads as a verb in a with statement

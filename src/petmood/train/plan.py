@@ -106,6 +106,7 @@ def plan_training(
         notes=(
             *balance_notes(balanced, classes),
             *origin_notes(start.origin),
+            *start.notes,
             *process_notes(processes, settings, device),
         ),
     )

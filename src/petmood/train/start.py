@@ -28,6 +28,8 @@ class Start:
     preprocessing: Preprocessing
     origin: RunOrigin | None
     """The run that its weights come from, if any."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about what was taken over."""
 
 
 def new_start(settings: TrainSettings, classes: Sequence[str], workspace: Workspace) -> Start:
@@ -46,7 +48,13 @@ def new_start(settings: TrainSettings, classes: Sequence[str], workspace: Worksp
     if not settings.new_head:
         net.norm.load_state_dict(bundle.net.norm.state_dict())
         net.classifier.load_state_dict(bundle.net.classifier.state_dict())
-    return Start(net=net, preprocessing=bundle.info.preprocessing, origin=origin_of(folder, workspace))
+    left = f"{folder} answers clips by attention to some frames; this training takes the mean of all of them"
+    return Start(
+        net=net,
+        preprocessing=bundle.info.preprocessing,
+        origin=origin_of(folder, workspace),
+        notes=(left,) if bundle.info.pool == "attention" else (),
+    )
 
 
 def empty_start(settings: TrainSettings, classes: Sequence[str], origin: RunOrigin | None) -> Start:
