@@ -16,16 +16,10 @@ from petmood.model import EmotionNet
 from petmood.recipes import TrainSettings
 from petmood.recipes.finding import FindBatchSettings, FindRateSettings
 from petmood.train import train
-from petmood.train.find import (
-    BatchFound,
-    RangeTest,
-    find_batch_size,
-    find_learning_rate,
-    propose_rate,
-    short,
-    smoothed,
-)
+from petmood.train.find_batch import BatchFound, find_batch_size
+from petmood.train.find_rate import RangeTest, find_learning_rate, propose_rate, smoothed
 from petmood.train.plan import plan_training
+from petmood.train.trial import short
 
 SMALL = TrainSettings(
     model="test_efficientnet",

@@ -37,7 +37,7 @@ def command(
     work
         A work folder that `petmood prepare` made.
     """
-    from petmood.train.find import find_batch_size as find
+    from petmood.train.find_batch import find_batch_size as find
     from petmood.workspace import Workspace
 
     found = find(Workspace.open(work), settings, search, quiet=quiet)

@@ -37,7 +37,7 @@ def command(
     work
         A work folder that `petmood prepare` made.
     """
-    from petmood.train.find import find_learning_rate
+    from petmood.train.find_rate import find_learning_rate
     from petmood.workspace import Workspace
 
     found = find_learning_rate(Workspace.open(work), settings, search, quiet=quiet)
