@@ -37,6 +37,9 @@ bench: setup  ## the benchmarks at a small size; docs/benchmarks.md has the full
 	$(BIN)/python benchmarks/pack.py --clips 40
 	$(BIN)/python benchmarks/curate.py --clips 600 --repeats 1
 	$(BIN)/python benchmarks/near_copies.py --hashes 20000
+	$(BIN)/python benchmarks/loader.py --clips 2 --frames 8 --size 640x360 --repeats 1
+	$(BIN)/python benchmarks/probe.py --solver --rows 5000 --repeats 1
+	$(BIN)/python benchmarks/train_gpu.py --toy
 	$(BIN)/python benchmarks/curation.py --clips 60 --frames 16 --seeds 1 --steps 30
 	$(BIN)/python benchmarks/imbalance.py --largest 40 --smallest 4 --tested 6 --frames 3 --seeds 1 --steps 30
 

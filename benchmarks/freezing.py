@@ -201,7 +201,13 @@ def draw(path: Path, groups: Sequence[Sequence[Curve]], chance: float) -> None:
         _panel(axes[0][column], curves, "scores", chance)
         _panel(axes[1][column], curves, "losses", None)
         axes[0][column].set_title(title, fontsize=11)
-        axes[0][column].legend(fontsize=8, loc="best")
+        axes[1][column].legend(
+            *axes[0][column].get_legend_handles_labels(),
+            fontsize=8,
+            ncol=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+        )
         axes[1][column].set_xlabel("epoch")
     axes[0][0].set_ylabel("macro-F1 of validation clips")
     axes[1][0].set_ylabel("validation loss")
