@@ -13,7 +13,7 @@ setup: .venv/.ready  ## a virtual environment in .venv with exactly the tested v
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "petmood needs Python 3.11 or newer; name one with make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,offline]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,offline]'
 	@touch $@
 
 format: setup  ## ruff: format and sort imports
