@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from fixtures.trees import Tree
+from petmood import cli
 
 # Before torch is loaded: its spinning threads slow each other down twentyfold when two tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +26,21 @@ hypothesis.settings.load_profile("petmood")
 def tree(tmp_path: Path) -> Tree:
     """An empty data set below the test's folder; it grows with ``tree.add(Clip(...))``."""
     return Tree(tmp_path / "source")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns exit code, standard output and standard error. No error comes as a traceback."""
+
+    def call(*words, debug=False):
+        code = cli.run([str(word) for word in words], debug=debug)
+        told = capsys.readouterr()
+        if not debug:
+            assert "Traceback" not in told.err
+            assert "Traceback" not in told.out
+        return code, told.out, told.err
+
+    return call
 
 
 @pytest.fixture

@@ -22,21 +22,6 @@ COMMANDS = ("prepare", *STAGES)
 
 
 @pytest.fixture
-def run(capsys):
-    """Runs a command; returns exit code, standard output and standard error."""
-
-    def call(*words, debug=False):
-        code = cli.run([str(word) for word in words], debug=debug)
-        told = capsys.readouterr()
-        if not debug:
-            assert "Traceback" not in told.err
-            assert "Traceback" not in told.out
-        return code, told.out, told.err
-
-    return call
-
-
-@pytest.fixture
 def work(tree, tmp_path):
     tree.add_many(24)
     return tmp_path / "work"

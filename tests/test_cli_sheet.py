@@ -7,19 +7,6 @@ import json
 import pytest
 
 from fixtures.workspaces import make_workspace
-from petmood import cli
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command; returns exit code, standard output and standard error."""
-
-    def call(*words):
-        code = cli.run([str(word) for word in words])
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return call
 
 
 @pytest.fixture

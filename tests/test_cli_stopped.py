@@ -14,23 +14,7 @@ import pytest
 from PIL import Image
 
 from fixtures.trees import Clip, Tree, jpeg
-from petmood import cli
 from petmood.workspace import Workspace
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command; returns exit code, standard output and standard error."""
-
-    def call(*words, debug=False):
-        code = cli.run([str(word) for word in words], debug=debug)
-        told = capsys.readouterr()
-        if not debug:
-            assert "Traceback" not in told.err
-            assert "Traceback" not in told.out
-        return code, told.out, told.err
-
-    return call
 
 
 @pytest.fixture

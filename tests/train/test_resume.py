@@ -1,12 +1,9 @@
 """A training that is killed, stopped or starved at any point and taken up again comes to what it would have come to."""
 
 import contextlib
-import csv
 import errno
-import io
 import itertools
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -19,29 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from fixtures.stopping import QUICK, SwitchedOffError, at_step, result, switch_off
 from fixtures.workspaces import make_workspace
 from petmood.bundle import load_bundle
 from petmood.cli import run as command
-from petmood.errors import RunError, UserError
-from petmood.recipes import TrainSettings
+from petmood.errors import RunError
 from petmood.train import train
-from petmood.train.checkpoints import read_checkpoint, resume_point
+from petmood.train.checkpoints import read_checkpoint
 from petmood.train.module import EmotionModule
-from petmood.weights import create_backbone
 from petmood.workspace import Workspace
 
-#: Five batches an epoch; a checkpoint after each but the last.
-QUICK = TrainSettings(
-    model="test_efficientnet",
-    image_size=32,
-    pretrained="none",
-    epochs=3,
-    batch_size=5,
-    learning_rate=4e-3,
-    device="cpu",
-    threads=1,
-    checkpoint_minutes=1e-9,
-)
 EVERYTHING = replace(
     QUICK,
     ema=0.9,
@@ -67,37 +51,6 @@ def workspace(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("resume") / "work", clips_per_class=6)
 
 
-class SwitchedOffError(Exception):
-    """The machine is gone."""
-
-
-@contextlib.contextmanager
-def at_step(number, action, of="training_step"):
-    """Do something before the step of that number (from 0, over all epochs) of any training in the block."""
-    original, count = getattr(EmotionModule, of), itertools.count()
-
-    # Lightning looks at the names of the arguments.
-    def training_step(module, batch, index):
-        if next(count) == number:
-            action()
-        return original(module, batch, index)
-
-    def validation_step(module, batch):
-        if next(count) == number:
-            action()
-        return original(module, batch)
-
-    setattr(EmotionModule, of, training_step if of == "training_step" else validation_step)
-    try:
-        yield
-    finally:
-        setattr(EmotionModule, of, original)
-
-
-def switch_off():
-    raise SwitchedOffError
-
-
 @contextlib.contextmanager
 def at_save(number, action):
     """Do something instead of writing the checkpoint of that number (from 0); it gets the file's temporary name."""
@@ -113,15 +66,6 @@ def at_save(number, action):
         yield
     finally:
         torch.save = original
-
-
-def result(run):
-    """Weights and metrics (without times) as they are on the disk."""
-    rows = [
-        {name: value for name, value in row.items() if name not in {"seconds", "pictures_per_second", "waiting"}}
-        for row in csv.DictReader((run / "metrics.csv").read_text().splitlines())
-    ]
-    return (run / "model.safetensors").read_bytes(), rows
 
 
 @pytest.fixture(scope="module")
@@ -263,117 +207,6 @@ def test_a_signal_in_an_epochs_last_step_or_in_validation_ends_it_too(whole, wor
     assert read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 5
     train(workspace, "late", settings, quiet=True, folder=tmp_path, resume=True)
     assert result(run) == result(whole)
-
-
-# Damaged and foreign files
-
-
-def cut_off(path):
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def emptied(path):
-    os.truncate(path, 0)
-
-
-def flipped(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
-
-
-def of_something_else(path):
-    torch.save({"weights": torch.zeros(3)}, path)
-
-
-def running_code(path):
-    path.write_bytes(harmful(path.with_name("harm")))
-
-
-class Harm:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
-def harmful(trace):
-    """A file in torch's format whose pickle runs code."""
-    buffer = io.BytesIO()
-    torch.save({"state_dict": Harm(trace)}, buffer)
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def broken_off(workspace, tmp_path):
-    """A run with three different checkpoints, broken off in its second epoch."""
-    with at_step(8, switch_off), pytest.raises(SwitchedOffError):
-        train(workspace, "broken", QUICK, quiet=True, folder=tmp_path)
-    return tmp_path / "broken"
-
-
-def going_on(workspace, run):
-    return train(workspace, run.name, QUICK, quiet=True, folder=run.parent, resume=True).run
-
-
-@pytest.mark.parametrize("damaged", [cut_off, emptied, flipped, of_something_else, running_code])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(whole, workspace, broken_off, capsys, damaged):
-    folder = broken_off / "checkpoints"
-    assert [read_checkpoint(folder / name)["global_step"] for name in ("last.ckpt", "previous.ckpt", "best.ckpt")] == [
-        8,
-        7,
-        5,
-    ]
-    damaged(folder / "last.ckpt")
-    assert resume_point(broken_off).path.name == "previous.ckpt"
-    assert f"warning: checkpoint {folder / 'last.ckpt'} is damaged: " in capsys.readouterr().err
-    damaged(folder / "previous.ckpt")
-    assert resume_point(broken_off).path.name == "best.ckpt"
-    assert result(going_on(workspace, broken_off)) == result(whole)
-    assert not (folder / "harm").exists()
-
-
-@pytest.mark.parametrize("damaged", [cut_off, running_code])
-def test_if_none_is_whole_it_says_so(workspace, broken_off, damaged):
-    folder = broken_off / "checkpoints"
-    for path in folder.iterdir():
-        damaged(path)
-    with pytest.raises(UserError, match=r"no checkpoint that can be used; damaged are last.ckpt, previous.ckpt, best"):
-        going_on(workspace, broken_off)
-    assert not (folder / "harm").exists()
-
-
-def test_a_damaged_best_checkpoint_is_replaced_by_the_next(workspace, broken_off, capsys):
-    flipped(broken_off / "checkpoints" / "best.ckpt")
-    going_on(workspace, broken_off)
-    assert "best.ckpt is damaged" in capsys.readouterr().err
-    assert read_checkpoint(broken_off / "checkpoints" / "best.ckpt")["epoch"] >= 1
-
-
-def test_a_checkpoint_of_another_network_is_refused(workspace, broken_off, tmp_path):
-    other = train(workspace, "other", replace(QUICK, model="test_vit", epochs=1), quiet=True, folder=tmp_path).run
-    shutil.copy(other / "checkpoints" / "last.ckpt", broken_off / "checkpoints" / "last.ckpt")
-    with pytest.raises(UserError, match=r"last.ckpt is of another network than this run"):
-        going_on(workspace, broken_off)
-
-
-def test_first_weights_and_models_from_strangers_run_no_code(workspace, tmp_path):
-    trace = tmp_path / "harm"
-    (tmp_path / "weights.pth").write_bytes(harmful(trace))
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harm(trace), protocol=2))
-    for name in ("weights.pth", "plain.pth"):
-        with pytest.raises(UserError):
-            create_backbone("test_efficientnet", pretrained=str(tmp_path / name))
-    run = train(workspace, "trusted", replace(QUICK, epochs=1, limit=12), quiet=True, folder=tmp_path).run
-    (run / "model.safetensors").write_bytes(harmful(trace))
-    with pytest.raises(UserError, match="are damaged"):
-        load_bundle(run)
-    assert not trace.exists()
-    torch.load(tmp_path / "weights.pth", weights_only=False)["state_dict"].close()  # it would have
-    assert trace.exists()
 
 
 # What is remembered

@@ -9,7 +9,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from petmood.cli.common import Json, Quiet, tell
-from petmood.cli.recipes import DEFAULT, fill_from_recipe
+from petmood.cli.recipes import DEFAULT, TriedRecipe, TriedSettings, fill_from_recipe
 from petmood.recipes import TrainSettings
 from petmood.recipes.finding import FindRateSettings
 from petmood.records import StageSummary
@@ -22,11 +22,9 @@ find_lr = cyclopts.App(name="find-lr", config=fill_from_recipe)
 def command(
     work: Path,
     *,
-    recipe: Annotated[str, Parameter(help="Of the training: a shipped one or a .yaml file.")] = DEFAULT,
+    recipe: TriedRecipe = DEFAULT,
     search: Annotated[FindRateSettings, Parameter(name="*", group="search")] = FindRateSettings(),  # noqa: B008 - frozen
-    settings: Annotated[
-        TrainSettings, Parameter(name="*", group="settings of the training (the recipe's if left out)")
-    ] = TrainSettings(),  # noqa: B008 - frozen
+    settings: TriedSettings = TrainSettings(),  # noqa: B008 - frozen
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import cyclopts
+from cyclopts import Parameter
 from cyclopts.config import Dict
 
-from petmood.recipes import load_recipe, recipe_settings
+from petmood.recipes import TrainSettings, load_recipe, recipe_settings
 
-__all__ = ["DEFAULT", "fill_from_recipe", "recipe_settings"]
+__all__ = ["DEFAULT", "TriedRecipe", "TriedSettings", "fill_from_recipe", "recipe_settings"]
 
 DEFAULT = "default"
+
+#: Options of a command that tries a training without making a run.
+TriedRecipe = Annotated[str, Parameter(help="Of the training: a shipped one or a .yaml file.")]
+TriedSettings = Annotated[
+    TrainSettings, Parameter(name="*", group="settings of the training (the recipe's if left out)")
+]
 
 
 def fill_from_recipe(app: cyclopts.App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
