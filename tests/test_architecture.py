@@ -19,7 +19,7 @@ RANKS = {
     "workspace": 3, "media": 3, "metrics": 3, "bootstrap": 3, "parallel": 3,
     "crops": 4, "preprocess": 4, "sources": 4,
     "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5,
-    "loading": 6, "bundle": 6,
+    "loading": 6, "bundle": 6, "inference": 6,
     "predict": 7, "features": 7, "adjust": 7, "runfolder": 7,
     "train": 8, "probe": 8, "evaluate": 8, "report": 8, "doubts": 8, "runs": 8,
     "tune": 9,
@@ -37,6 +37,7 @@ MAY_BE_HEAVY = {
     "probe",
     "predict",
     "features",
+    "inference",
 }
 STAGES = {"index", "curate", "pack", "screen", "split"}
 

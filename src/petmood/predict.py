@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from petmood import media
 from petmood.bundle import Bundle, BundleInfo, load_bundle
 from petmood.crops import CropStore
 from petmood.errors import UserError
+from petmood.inference import folded, on_cores
 from petmood.loading import CropBatches
 from petmood.media import BadPictureError, Pixels
 from petmood.parallel import cores
@@ -39,6 +41,9 @@ class FrameAnswers(NamedTuple):
     count the same."""
 
 
+_Answering = Callable[[torch.Tensor], Iterable[FrameAnswers]]
+
+
 class Predictor:
     """A trained model with its own preprocessing; answers are the same one by one and in batches."""
 
@@ -53,7 +58,10 @@ class Predictor:
             raise UserError("device cuda is not available; found is cpu.", hint="use --device auto or --device cpu")
         self.device = torch.device("cuda" if available and device != "cpu" else "cpu")
         self.info: BundleInfo = bundle.info
-        self.net = bundle.net.to(self.device).to(memory_format=torch.channels_last).eval()
+        net = bundle.net.eval()
+        size = self.info.preprocessing.image_size
+        net.backbone = folded(net.backbone, torch.zeros(1, 3, size, size))
+        self.net = net.to(self.device).to(memory_format=torch.channels_last)
 
     @classmethod
     def load(cls, run: Path, *, device: str = "auto") -> Predictor:
@@ -94,13 +102,14 @@ class Predictor:
         )
         shares = [np.empty((0, len(self.classes)), np.float32)]
         scores = [np.empty(0, np.float32)]
-        for batch in batches:
-            answers = self._frame_answers(batch.pixels)
-            shares.append(answers.probabilities)
-            if answers.attention is not None:
-                scores.append(answers.attention)
-            if advance:
-                advance(len(batch.rows))
+        with self._answering() as answering:
+            for batch in batches:
+                for answers in answering(batch.pixels):
+                    shares.append(answers.probabilities)
+                    if answers.attention is not None:
+                        scores.append(answers.attention)
+                if advance:
+                    advance(len(batch.rows))
         attention = np.concatenate(scores) if self.info.pool == "attention" else None
         return FrameAnswers(np.concatenate(shares), attention)
 
@@ -113,10 +122,10 @@ class Predictor:
             threads: that decode; 0 means all cores.
         """
         remaining = iter(paths)
-        with ThreadPoolExecutor(cores(threads)) as pool:
+        with ThreadPoolExecutor(cores(threads)) as pool, self._answering() as answering:
             while chunk := list(itertools.islice(remaining, _PHOTOS_AT_ONCE)):
                 prepared = list(pool.map(lambda path: self._prepared(Path(path), box), chunk))
-                yield from self._answers([str(path) for path in chunk], prepared)
+                yield from self._predictions([str(path) for path in chunk], prepared, answering)
 
     def _prepared(self, path: Path, box: Box | None) -> Pixels | BadPictureError:
         """The square that the network sees, or why there is none."""
@@ -131,11 +140,14 @@ class Predictor:
             return BadPictureError("unreadable_image", word)
         return self.info.preprocessing.prepare(crop.pixels)
 
-    def _answers(self, sources: Sequence[str], prepared: Sequence[Pixels | BadPictureError]) -> Iterator[Prediction]:
+    def _predictions(
+        self, sources: Sequence[str], prepared: Sequence[Pixels | BadPictureError], answering: _Answering
+    ) -> Iterator[Prediction]:
         good = [item for item in prepared if not isinstance(item, BadPictureError)]
         rows: Iterator[npt.NDArray[np.float32]] = iter(())
         if good:
-            rows = iter(self._frame_answers(torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2)).probabilities)
+            pixels = torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2)
+            rows = itertools.chain.from_iterable(answers.probabilities for answers in answering(pixels))
         for source, item in zip(sources, prepared, strict=True):
             if isinstance(item, BadPictureError):
                 yield Prediction(source=source, emotion=None, probabilities={}, reason=item.reason, detail=item.detail)
@@ -145,6 +157,12 @@ class Predictor:
             emotion = self.classes[int(shares.argmax())]
             by_name = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
             yield Prediction(source=source, emotion=emotion, probabilities=by_name)
+
+    def _answering(self) -> contextlib.AbstractContextManager[_Answering]:
+        """A function from prepared squares, uint8 N × 3 × size × size, to their answers, in order, in parts."""
+        if self.device.type == "cpu":
+            return on_cores(self._frame_answers)
+        return contextlib.nullcontext(lambda pixels: [self._frame_answers(pixels)])
 
     def _frame_answers(self, pixels: torch.Tensor) -> FrameAnswers:
         """Answers for prepared squares, uint8 N × 3 × size × size."""
