@@ -64,7 +64,6 @@ def test_a_second_call_finds_them(workspace):
     again = crop_features(workspace, dataclasses.replace(SETTINGS, batch_size=3, threads=2), quiet=True)
     assert (again.key, stamps(workspace)) == (first.key, before)
     assert (first.found, again.found) == (False, True)
-    assert not list(workspace.features.glob("*.blocks"))
 
 
 @pytest.mark.parametrize("change", [{"model": "test_resnet"}, {"image_size": 48}, {"fit": "squash"}])
@@ -72,7 +71,7 @@ def test_other_settings_have_features_of_their_own(workspace, change):
     first = crop_features(workspace, SETTINGS, quiet=True)
     other = crop_features(workspace, dataclasses.replace(SETTINGS, **change), quiet=True)
     assert other.key != first.key
-    assert set(stamps(workspace)) == {f"{first.key}.npy", f"{other.key}.npy"}
+    assert {name.partition(".")[0] for name in stamps(workspace)} == {first.key, other.key}
 
 
 def test_other_weights_have_features_of_their_own(workspace, tmp_path):
@@ -100,7 +99,7 @@ def test_features_of_other_crops_are_removed(workspace):
     write_json(workspace.root / "pack.json", {**mark, "made_from": "another source"})
     second = crop_features(workspace, SETTINGS, quiet=True)
     assert second.key != first.key
-    assert {path.stem for path in workspace.features.iterdir()} == {second.key}
+    assert {path.name.partition(".")[0] for path in workspace.features.iterdir()} == {second.key}
 
 
 def test_a_crop_that_was_packed_again_is_looked_at_again(workspace):
@@ -122,22 +121,43 @@ def test_a_stopped_computation_goes_on_and_leaves_nothing_half_done(workspace, m
     part.write_bytes(good[: row["offset"]] + bytes(row["size"]) + good[row["offset"] + row["size"] :])
     with pytest.raises(ValueError, match="JPEG"):
         crop_features(workspace, SETTINGS, quiet=True)
-    assert not stamps(workspace)
-    (blocks,) = workspace.features.glob("*.blocks")
-    done = {path.name: path.stat().st_mtime_ns for path in blocks.iterdir()}
-    assert sorted(done) == ["00000.npy", "00001.npy"]
-    # What was finished is not computed again: a changed block comes out as it is.
-    np.save(blocks / "00000.npy", np.zeros_like(np.load(blocks / "00000.npy")))
+    # What was finished is not computed again: changed rows come out as they are.
+    (path,) = (path for path in workspace.features.glob("*.npy") if "known" not in path.name)
+    values = np.load(path, mmap_mode="r+")
+    assert values[:10].any(axis=1).all()
+    assert not values[10:].any()
+    values[:5] = 0
+    values.flush()
     part.write_bytes(good)
     found = crop_features(workspace, SETTINGS, quiet=True).values
     assert not found[:5].any()
     assert np.array_equal(found[5:], expected[5:])
 
 
-def test_a_damaged_file_is_computed_again(workspace):
+def test_only_what_is_asked_for_is_computed_and_the_rest_later(workspace):
+    expected = np.array(crop_features(workspace, SETTINGS, quiet=True).values)
+    for path in workspace.features.iterdir():
+        path.unlink()
+    ids = CropStore(workspace.crops).table["frame_id"]
+    some = crop_features(workspace, SETTINGS, frames=ids[[9, 2]], quiet=True)
+    assert np.flatnonzero(some.known).tolist() == [2, 9]
+    assert np.array_equal(some.of(ids[[9, 2]]), expected[[9, 2]].astype(np.float32))
+    assert not np.delete(some.values, [2, 9], axis=0).any()
+    with pytest.raises(ValueError, match="not asked for"):
+        some.of(ids[[3]])
+    more = crop_features(workspace, SETTINGS, frames=ids[[2, 3]], quiet=True)
+    assert (np.flatnonzero(more.known).tolist(), more.found) == ([2, 3, 9], False)
+    assert crop_features(workspace, SETTINGS, frames=ids[[9, 3]], quiet=True).found
+    assert np.allclose(crop_features(workspace, SETTINGS, quiet=True).values, expected, atol=2e-3)
+    with pytest.raises(UserError, match="have no crop"):
+        crop_features(workspace, SETTINGS, frames=pl.Series(["unknown/frame"]), quiet=True)
+
+
+@pytest.mark.parametrize("name", ["{}.npy", "{}.known.npy", "{}.json"])
+def test_a_damaged_file_is_computed_again(workspace, name):
     first = crop_features(workspace, SETTINGS, quiet=True)
     expected = np.array(first.values)
-    (workspace.features / f"{first.key}.npy").write_bytes(b"\x93NUMPY damaged")
+    (workspace.features / name.format(first.key)).write_bytes(b"\x93NUMPY damaged")
     assert np.array_equal(crop_features(workspace, SETTINGS, quiet=True).values, expected)
 
 

@@ -1,8 +1,10 @@
-"""What a pretrained network sees in every crop: computed once, kept, and found again by what it was made of.
+"""What a pretrained network sees in a crop: computed once, kept, and found again by what it was made of.
 
-WORK/features/KEY.npy     float16, crops × features, row by row as crops/crops.parquet
-WORK/features/KEY.json    model, weights, preprocessing and pack; written last
-WORK/features/KEY.blocks/ the finished blocks of a computation that was stopped; it goes on from there
+WORK/features/KEY.json       model, weights, preprocessing and pack
+WORK/features/KEY.npy        float16, crops × features, row by row as crops/crops.parquet; zeros where none are known
+WORK/features/KEY.known.npy  bool, one a crop: whether its row is computed; written after the rows that it speaks of
+
+Only what is asked for is computed; a stopped computation loses the block that it was in.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,17 +37,19 @@ from petmood.workspace import Workspace, read_json, read_table, replacing, sweep
 
 #: Part of the key: raise it when features are computed in another way.
 _WAY = 2
-#: Crops of a block: some 10 MB of features, a minute or two of work on two cores.
+#: Crops of a block: some 10 MB of features, a minute or less of work on two cores.
 _BLOCK = 4096
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclasses.dataclass(frozen=True)
 class CropFeatures:
-    """Pooled features of all packed crops of a workspace."""
+    """Pooled features of the packed crops of a workspace."""
 
     values: npt.NDArray[np.float16]
     """(crops, features), read from the disk as it is used; rows are those of crops/crops.parquet."""
+    known: npt.NDArray[np.bool_]
+    """(crops,): whether a row is computed; those that were asked for are."""
     frames: pl.Series
     """Frame id of each row."""
     key: str
@@ -67,16 +70,12 @@ class CropFeatures:
 
         Raises:
             UserError: a frame has no crop.
+            ValueError: features of a frame were not asked for.
         """
-        wanted = pl.DataFrame({"frame_id": frames}, schema={"frame_id": pl.String})
-        known = pl.DataFrame({"frame_id": self.frames}).with_row_index("row")
-        rows = wanted.join(known, on="frame_id", how="left", maintain_order="left")["row"]
-        if rows.null_count():
-            raise UserError(
-                f"{rows.null_count():,} of {len(rows):,} frames have no features, because they have no crop.",
-                hint="run `petmood pack` on the work folder; it makes only what is missing",
-            )
-        return rows.cast(pl.Int64).to_numpy()
+        rows = _rows_of(frames, self.frames)
+        if not self.known[rows].all():
+            raise ValueError("features of these frames were not asked for")
+        return rows
 
 
 class Describer(NamedTuple):
@@ -101,14 +100,21 @@ def crop_features(
     workspace: Workspace,
     settings: FeatureSettings = FeatureSettings(),  # noqa: B008 - frozen
     *,
+    frames: pl.Series | None = None,
     quiet: bool = False,
 ) -> CropFeatures:
-    """Features of all packed crops, from the cache if they are there. A stopped computation goes on where it stopped.
+    """Features of packed crops, from the cache as far as they are there. A stopped computation goes on from there.
 
     Features of crops that are no longer there are removed from the cache.
 
+    Args:
+        workspace: with all stages up to `pack` completed.
+        settings: of the network and the machine.
+        frames: ids of the frames whose features are wanted; None wants those of all crops.
+        quiet: no progress bar.
+
     Raises:
-        UserError: nothing is packed, or the network or its weights cannot be had.
+        UserError: nothing is packed, a frame has no crop, or the network or its weights cannot be had.
     """
     crops = _crops_mark(workspace)
     extractor = _extractor(settings)
@@ -120,20 +126,80 @@ def crop_features(
     }
     key = fingerprint("features", _WAY, origin)
     table = read_table(workspace.crops / "crops.parquet")
-    folder = workspace.features
-    folder.mkdir(exist_ok=True)
-    _remove_stale(folder, crops=crops, key=key)
-    final = folder / f"{key}.npy"
-    found = _is_complete(final, len(table)) and (folder / f"{key}.json").is_file()
-    if not found:
-        extractor = _fast(extractor)
-        blocks = folder / f"{key}.blocks"
-        blocks.mkdir(exist_ok=True)
-        parts = _compute(CropStore(workspace.crops, table), extractor, blocks, quiet=quiet)
-        _join(parts, final, len(table))
-        write_json(folder / f"{key}.json", {**origin, "settings": to_plain(settings), "rows": len(table)})
-        shutil.rmtree(blocks)
-    return CropFeatures(np.load(final, mmap_mode="r"), table["frame_id"], key, found)
+    ids = table["frame_id"]
+    workspace.features.mkdir(exist_ok=True)
+    _remove_stale(workspace.features, crops=crops)
+    cache = _Cache(workspace.features, key, len(table))
+    wanted = np.arange(len(table)) if frames is None else np.unique(_rows_of(frames, ids))
+    missing = wanted[~cache.known()[wanted]]
+    if missing.size:
+        write_json(cache.mark, {**origin, "settings": to_plain(settings), "rows": len(table)})
+        _compute(CropStore(workspace.crops, table), missing, _fast(extractor), cache, quiet=quiet)
+    return CropFeatures(np.load(cache.values, mmap_mode="r"), cache.known(), ids, key, found=not missing.size)
+
+
+def _rows_of(frames: Sequence[str] | pl.Series, known: pl.Series) -> npt.NDArray[np.int64]:
+    """Rows of ``known`` that hold these frame ids, in their order."""
+    wanted = pl.DataFrame({"frame_id": frames}, schema={"frame_id": pl.String})
+    numbered = pl.DataFrame({"frame_id": known}).with_row_index("row")
+    rows = wanted.join(numbered, on="frame_id", how="left", maintain_order="left")["row"]
+    if rows.null_count():
+        raise UserError(
+            f"{rows.null_count():,} of {len(rows):,} frames have no features, because they have no crop.",
+            hint="run `petmood pack` on the work folder; it makes only what is missing",
+        )
+    return rows.cast(pl.Int64).to_numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cache:
+    """The files of one key."""
+
+    folder: Path
+    key: str
+    rows: int
+
+    @property
+    def values(self) -> Path:
+        return self.folder / f"{self.key}.npy"
+
+    @property
+    def mark(self) -> Path:
+        return self.folder / f"{self.key}.json"
+
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which rows are computed; none if a file is missing or damaged."""
+        values, known = _loaded(self.values), _loaded(self._known)
+        whole = values is not None and values.ndim == 2 and len(values) == self.rows and values.dtype == np.float16
+        if not whole or known is None or known.shape != (self.rows,) or known.dtype != np.bool_:
+            return np.zeros(self.rows, np.bool_)
+        return np.array(known)
+
+    def keep(self, rows: npt.NDArray[np.int64], block: npt.NDArray[np.float16]) -> None:
+        """Write the features of some rows, then that they are known."""
+        known = self.known()
+        if not known.any():  # there is nothing, or nothing that can be trusted
+            with replacing(self.values) as temporary:
+                shape = (self.rows, block.shape[1])
+                np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
+        values: Any = np.load(self.values, mmap_mode="r+")
+        values[rows] = block
+        values.flush()
+        known[rows] = True
+        with replacing(self._known) as temporary, temporary.open("wb") as file:
+            np.save(file, known)
+
+    @property
+    def _known(self) -> Path:
+        return self.folder / f"{self.key}.known.npy"
+
+
+def _loaded(path: Path) -> npt.NDArray[Any] | None:
+    try:
+        found: npt.NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return found
 
 
 def describer(settings: FeatureSettings) -> Describer:
@@ -191,8 +257,8 @@ def _fast(extractor: _Extractor) -> _Extractor:
     return extractor._replace(backbone=backbone)
 
 
-def _remove_stale(folder: Path, *, crops: str, key: str) -> None:
-    """Remove features of other crops, and what stopped computations with other settings left."""
+def _remove_stale(folder: Path, *, crops: str) -> None:
+    """Remove features of other crops, and files that no mark speaks of."""
     sweep(folder)
     for mark in folder.glob("*.json"):
         try:
@@ -201,28 +267,20 @@ def _remove_stale(folder: Path, *, crops: str, key: str) -> None:
             stale = True
         if stale:
             mark.unlink()
-            mark.with_suffix(".npy").unlink(missing_ok=True)
-    for blocks in folder.glob("*.blocks"):
-        if blocks.stem != key:
-            shutil.rmtree(blocks)
+    for path in folder.glob("*.npy"):
+        if not (folder / f"{path.name.partition('.')[0]}.json").is_file():
+            path.unlink()
 
 
-def _compute(store: CropStore, extractor: _Extractor, folder: Path, *, quiet: bool) -> list[Path]:
-    """Files of all blocks, in order; those that are there already are not computed again."""
-    starts = range(0, len(store), _BLOCK)
-    files = [folder / f"{start // _BLOCK:05d}.npy" for start in starts]
-    sweep(folder)
-    with progress("features", len(store), "frames", quiet=quiet) as advance:
-        for start, path in zip(starts, files, strict=True):
-            rows = min(_BLOCK, len(store) - start)
-            if _is_complete(path, rows):
-                advance(rows)
-                continue
-            part = CropStore(store.folder, store.table[start : start + rows])
-            block = np.concatenate(list(_batches(part, extractor, advance)))
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, block)
-    return files
+def _compute(
+    store: CropStore, rows: npt.NDArray[np.int64], extractor: _Extractor, cache: _Cache, *, quiet: bool
+) -> None:
+    """Fill the cache with these rows, a block at a time."""
+    with progress("features", len(rows), "frames", quiet=quiet) as advance:
+        for start in range(0, len(rows), _BLOCK):
+            part = rows[start : start + _BLOCK]
+            block = np.concatenate(list(_batches(CropStore(store.folder, store.table[part]), extractor, advance)))
+            cache.keep(part, block)
 
 
 def _batches(
@@ -259,25 +317,3 @@ def _features(extractor: _Extractor, pixels: torch.Tensor) -> npt.NDArray[np.flo
     with torch.inference_mode():
         features = extractor.backbone(extractor.preprocessing.normalise(pixels)).float().clamp(-_LARGEST, _LARGEST)
         return features.cpu().numpy().astype(np.float16)
-
-
-def _join(files: Sequence[Path], path: Path, rows: int) -> None:
-    """One file of all blocks, under its name only when it is complete."""
-    width = np.load(files[0], mmap_mode="r").shape[1]
-    with replacing(path) as temporary:
-        joined: Any = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(rows, width))
-        start = 0
-        for file in files:
-            block = np.load(file)
-            joined[start : start + len(block)] = block
-            start += len(block)
-        joined.flush()
-
-
-def _is_complete(path: Path, rows: int) -> bool:
-    """Whether a file holds the features of so many rows."""
-    try:
-        found = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return False
-    return bool(found.ndim == 2 and len(found) == rows and found.dtype == np.float16)

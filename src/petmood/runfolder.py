@@ -22,6 +22,16 @@ from petmood.workspace import Workspace, replacing
 CONFIG = "config.yaml"
 
 
+def check_name(name: str, *, what: str) -> None:
+    """Make sure that a name can be that of a folder.
+
+    Raises:
+        UserError: it has other letters than those that are safe everywhere.
+    """
+    if not re.fullmatch(r"[\w-][\w.-]*", name):
+        raise UserError(f"{what} name {name!r} is not usable; allowed are letters, digits and . _ -")
+
+
 def run_folder(folder: Path, name: str, *, resume: bool, shared: bool = False) -> Path:
     """The folder of a run; it is not made.
 
@@ -34,8 +44,7 @@ def run_folder(folder: Path, name: str, *, resume: bool, shared: bool = False) -
     Raises:
         UserError: the name is not usable, or the run exists (with ``resume``: does not exist).
     """
-    if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise UserError(f"run name {name!r} is not usable; allowed are letters, digits and . _ -")
+    check_name(name, what="run")
     run = folder / name
     if resume and not (run / CONFIG).is_file():
         found = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))

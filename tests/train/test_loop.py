@@ -11,6 +11,7 @@ import timm
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from fixtures.stopping import SwitchedOffError
 from fixtures.workspaces import make_workspace
 from petmood.errors import UserError
 from petmood.loading import load_samples
@@ -63,10 +64,6 @@ class Watched(Callback):
         self.steps += 1
         self.rows[trainer.current_epoch].append(batch.rows.tolist())
         self.weights |= set(batch.weights.tolist())
-
-
-class SwitchedOffError(Exception):
-    """The machine is gone."""
 
 
 class WatchedLoop(Loop):

@@ -65,7 +65,7 @@ def of_workspace(
     frames = workspace.read_frames().filter("keep")
     frames, classes, left_out = _judgeable(frames, data_classes(workspace), settings.folds, where=workspace.root)
     clips = _clip_table(frames)
-    known = crop_features(workspace, features, quiet=quiet)
+    known = crop_features(workspace, features, frames=frames["frame_id"], quiet=quiet)
     means = _clip_features(known, frames, clips)
     labels = _numbers(clips, classes)
     with progress("compare", settings.folds * len(STRENGTHS), "fits", quiet=quiet) as advance:

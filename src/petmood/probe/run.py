@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
@@ -111,7 +112,8 @@ def probe(
             print(f"note: {note}", file=sys.stderr)  # noqa: T201
     describe = _feature_settings(plan.settings)
     begun = time.monotonic()
-    features = crop_features(workspace, describe, quiet=quiet)
+    wanted = pl.concat([plan.train.frames["frame_id"], plan.val.frames["frame_id"]])
+    features = crop_features(workspace, describe, frames=wanted, quiet=quiet)
     featured = time.monotonic()
     fitted, clip_head = _fitted(features, plan)
     fit_seconds = time.monotonic() - featured

@@ -6,7 +6,6 @@ tune/NAME/  journal.log (all trials) · best.yaml · trials/trial-NNNN (the best
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 import sys
 import time
@@ -22,6 +21,7 @@ import petmood
 from petmood.errors import RunError, UserError
 from petmood.recipes import TrainSettings
 from petmood.recipes.tuning import TuneSettings
+from petmood.runfolder import check_name
 from petmood.settings import to_plain
 from petmood.train import train
 from petmood.tune.space import Space, search_space, settings_at, start_point
@@ -246,8 +246,7 @@ def _folder_name(number: int) -> str:
 
 
 def _check(name: str, base: TrainSettings) -> None:
-    if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise UserError(f"search name {name!r} is not usable; allowed are letters, digits and . _ -")
+    check_name(name, what="search")
     if base.method == "probe":
         raise UserError(
             "method probe has nothing to tune: the strength of its regularisation is chosen by cross-validation.",
