@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test demo bench docs
+.PHONY: help setup browser format check test demo bench docs
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,12 @@ setup: .venv/.ready  ## a virtual environment in .venv with exactly the tested v
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,offline]'
 	@touch $@
 
+browser:  ## Chromium and a Korean font for the tests of pages, where apt may install them
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; } \
+	|| echo "no Chromium here and none could be installed: the tests that open pages are skipped"
+
 format: setup  ## ruff: format and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -25,7 +31,7 @@ check: setup  ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: setup  ## the whole test suite
+test: setup browser  ## the whole test suite
 	$(BIN)/python -m pytest -n 2
 
 demo: setup  ## made-up clips through every stage to a report in demo/

@@ -15,17 +15,17 @@ SOURCE = Path(__file__).parents[1] / "src" / "petmood"
 RANKS = {
     "errors": 0, "labels": 0,
     "settings": 1,
-    "records": 2, "charts": 2, "recipes": 2,
-    "workspace": 3, "media": 3, "metrics": 3, "bootstrap": 3, "parallel": 3,
-    "crops": 4, "preprocess": 4, "sources": 4,
-    "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5,
+    "records": 2, "charts": 2, "recipes": 2, "bootstrap": 2,
+    "workspace": 3, "media": 3, "metrics": 3, "parallel": 3,
+    "crops": 4, "preprocess": 4, "detect": 4, "sources": 4,
+    "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5, "judging": 5,
     "loading": 6, "bundle": 6, "inference": 6,
-    "predict": 7, "features": 7, "adjust": 7, "runfolder": 7,
-    "train": 8, "probe": 8, "evaluate": 8, "report": 8, "doubts": 8, "runs": 8,
-    "tune": 9,
+    "predict": 7, "features": 7, "adjust": 7, "runfolder": 7, "explain": 7,
+    "export": 8, "train": 8, "probe": 8, "evaluate": 8, "report": 8, "doubts": 8, "runs": 8,
+    "tune": 9, "doctor": 9, "elsewhere": 9,
     "cli": 10,
 }  # fmt: skip
-HEAVY = {"torch", "torchvision", "timm", "lightning", "torchmetrics"}
+HEAVY = {"torch", "torchvision", "timm", "lightning", "torchmetrics", "captum"}
 MAY_BE_HEAVY = {
     "preprocess",
     "loading",
@@ -38,6 +38,9 @@ MAY_BE_HEAVY = {
     "predict",
     "features",
     "inference",
+    "explain",
+    "export",
+    "doctor",
 }
 STAGES = {"index", "curate", "pack", "screen", "split"}
 

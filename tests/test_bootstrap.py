@@ -11,6 +11,8 @@ from petmood import metrics
 from petmood.bootstrap import (
     SCORES,
     drawn_counts,
+    drawn_means,
+    f1_of,
     group_counts,
     interval,
     recall_of,
@@ -118,6 +120,23 @@ def test_a_class_that_is_not_drawn_has_no_recall_and_does_not_count():
     assert interval(1.0, np.array([np.nan, 1.0, 1.0])).low == 1.0
     with pytest.raises(ValueError, match="no draw"):
         interval(1.0, np.array([np.nan]))
+
+
+@given(answers())
+def test_f1_of_each_class_is_that_of_metrics(drawn):
+    labels, predicted, _, groups = drawn
+    scores = metrics.class_scores(labels, predicted, "abcd")
+    expected = [np.nan if one.f1 is None else one.f1 for one in scores]
+    np.testing.assert_allclose(f1_of(_counts(labels, predicted, groups).sum(axis=0)), expected)
+
+
+def test_means_of_drawn_groups_are_those_of_drawing_one_by_one():
+    values = np.array([0.0, 1.0, 5.0])
+    chosen = np.random.default_rng(3).integers(3, size=(6, 3))
+    np.testing.assert_allclose(drawn_means(values, draws=6, seed=3), values[chosen].mean(axis=1))
+    assert set(drawn_means(np.full(49, 0.1), draws=50)) == {0.1}  # whatever rounding says
+    with pytest.raises(ValueError, match="1 group of clips; at least 2"):
+        drawn_means(values[:1])
 
 
 def test_one_group_cannot_be_drawn_from():

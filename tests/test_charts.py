@@ -1,5 +1,6 @@
 """Charts: valid SVG, the same bytes each time, Korean as text, no warnings (they are errors here)."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -20,8 +21,10 @@ LINES = {"훈련": [1.0, 0.5], "검증": [None, 0.7]}
 def drawn():
     return {
         "class_bars": charts.class_bars("감정별 <수>", ROWS, axis="개수"),
-        "score_bars": charts.score_bars("F1", [ClassBar("calm", {"clips": 0.5}), ClassBar("fear", {"clips": None})]),
-        "confusion": charts.confusion("표", ["편안", "공포"], [[2113, 1], [0, 0]], truth="정답", answer="답"),
+        "reliability": charts.reliability(
+            "보정", {"전": [(0.3, 0.1, 4), (0.9, 0.5, 90)], "후": []}, axes_labels=("확률", "정답"), ideal_label="이상"
+        ),
+        "risk_coverage": charts.risk_coverage("위험", {"클립": ([0.5, 1], [0.0, 0.4])}, axes_labels=("답한", "틀린")),
         "curves": charts.curves("손실", [1, 2], LINES, axis="에폭", mark=2, mark_label="선택"),
         "rates": charts.rates("학습률", [1e-4, 1e-3, 1e-2], [2, 1, 9], [2, 1.5, 2], mark=1e-3, mark_label="try 1.0e-3"),
     }
@@ -53,13 +56,25 @@ def test_text_stays_text_and_is_escaped():
 def test_numbers_stand_at_the_bars_ends():
     found = words(drawn()["class_bars"])
     assert {"29,800", "3", "104", "0"} <= set(found)
-    assert words(drawn()["score_bars"]).count("–") == 1
 
 
-def test_every_cell_of_a_confusion_matrix_has_its_count():
-    found = words(drawn()["confusion"])
-    assert {"2,113", "1", "답 →", "정답 ↓"} <= set(found)
-    assert found.count("0") == 2
+def test_the_dot_of_many_answers_is_larger_than_that_of_few():
+    def width(svg):
+        """Of the first dot."""
+        dots = [path for path in re.findall(r"(?s)<path ([^>]*)>", svg) if "fill-opacity: 0.45" in path]
+        across = [[float(x) for x in re.findall(r"[MC ]([\d.]+) [\d.]+ *\n", dot)] for dot in dots]
+        return max(across[0]) - min(across[0])
+
+    few, many = (
+        charts.reliability("x", {"a": [(0.5, 0.5, count), (0.9, 0.5, 100)]}, axes_labels=("p", "r"), ideal_label="i")
+        for count in (1, 100)
+    )
+    assert width(few) < width(many)
+
+
+def test_shares_stand_as_per_cent():
+    assert {"0%", "100%", "이상", "전"} <= set(words(drawn()["reliability"]))
+    assert {"0%", "100%", "답한", "틀린"} <= set(words(drawn()["risk_coverage"]))
 
 
 def test_different_charts_of_one_page_share_no_ids():
@@ -77,8 +92,10 @@ def test_nothing_to_draw_is_refused():
         charts.class_bars("x", [])
     with pytest.raises(ValueError, match="same series"):
         charts.class_bars("x", [ClassBar("a", {"n": 1}), ClassBar("b", {"m": 1})])
-    with pytest.raises(ValueError, match="2 × 2 classes"):
-        charts.confusion("x", ["a", "b"], [[1, 2]], truth="t", answer="a")
+    with pytest.raises(ValueError, match="one bin"):
+        charts.reliability("x", {"a": []}, axes_labels=("p", "r"), ideal_label="i")
+    with pytest.raises(ValueError, match="as many shares"):
+        charts.risk_coverage("x", {"a": ([1.0], [])}, axes_labels=("c", "r"))
     with pytest.raises(ValueError, match="2 steps"):
         charts.curves("x", [1, 2], {"a": [1.0]}, axis="epoch")
     with pytest.raises(ValueError, match="each of 2 rates"):

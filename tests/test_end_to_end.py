@@ -78,7 +78,9 @@ def test_preparing_again_does_nothing(place, capsys):
 
 def test_a_run_holds_its_model_its_scores_and_its_report(trained):
     names = {"bundle.json", "model.safetensors", "config.yaml", "metrics.csv", "metrics.json", "predictions.parquet"}
-    assert names | {"report.html", "checkpoints", "tensorboard"} == {path.name for path in trained.iterdir()}
+    assert names | {"heatmaps.parquet", "report.html", "checkpoints", "tensorboard"} == {
+        path.name for path in trained.iterdir()
+    }
 
 
 def test_evaluation_looks_at_the_test_clips_alone(trained):

@@ -121,7 +121,7 @@ def test_a_model_below_the_majority_is_named_in_the_first_line(workspace, answer
     """The fourth of the notes' mistakes: 0.498 was reported while always answering calm gives 0.616."""
     answers(worse_than_calm)
     run = make_run(workspace)
-    assert command(["evaluate", str(run), "--quiet"]) == 0
+    assert command(["evaluate", str(run), "--no-heat-maps", "--quiet"]) == 0
     first = capsys.readouterr().out.splitlines()[0].replace("\u00a0", " ")
     assert first == (
         "This model does NOT beat always answering “calm”: 33.3 % of 6 clips right against 66.7 %, "
@@ -153,7 +153,7 @@ def test_an_allowed_leak_comes_before_everything(workspace, answers, capsys):
     answers(truth)
     amend_mark(workspace, "split", leak={"clips": 3, "groups": 2, "allowed": True})
     run = make_run(workspace)
-    assert command(["evaluate", str(run), "-q", "--lang", "ko"]) == 0
+    assert command(["evaluate", str(run), "--no-heat-maps", "-q", "--lang", "ko"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("데이터 누출")
     assert "클립 3개, 그룹 2개" in lines[0]
@@ -226,7 +226,7 @@ def test_a_failed_prediction_leaves_the_earlier_results(workspace, answers):
 def test_json_prints_the_numbers(workspace, answers, capsys):
     answers(truth)
     run = make_run(workspace)
-    assert command(["evaluate", str(run), "--json", "-q"]) == 0
+    assert command(["evaluate", str(run), "--no-heat-maps", "--json", "-q"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 

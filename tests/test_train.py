@@ -164,7 +164,7 @@ class interrupted_in_epoch:  # noqa: N801 - reads as a verb in a with statement
 def test_ctrl_c_says_how_to_go_on_and_leaves_the_signal_as_it_was(workspace, capsys):
     handler = signal.getsignal(signal.SIGINT)
     with interrupted_in_epoch(0):
-        words = ["train", str(workspace.root), "--name", "stopped", "-q", *as_options(QUICK)]
+        words = ["train", str(workspace.root), "--name", "stopped", "-q", "--no-doctor", *as_options(QUICK)]
         assert command(words) == 130
     assert signal.getsignal(signal.SIGINT) is handler
     assert f"go on with: petmood train {workspace.root} --name stopped --resume" in capsys.readouterr().err

@@ -127,6 +127,33 @@ def recall_of(counts: Floats) -> npt.NDArray[np.float64]:
     return np.divide(hits, support, out=np.full_like(support, np.nan), where=support > 0)
 
 
+def f1_of(counts: Floats) -> npt.NDArray[np.float64]:
+    """F1 of each class of confusion counts, (…, classes, classes) → (…, classes); NaN if a class does not occur."""
+    counts = np.asarray(counts, np.float64)
+    hits, support = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+    middle = (support + counts.sum(axis=-2)) / 2
+    return np.divide(hits, middle, out=np.full_like(support, np.nan), where=support > 0)
+
+
+def drawn_means(values: Floats, *, draws: int = 10_000, seed: int = 0) -> npt.NDArray[np.float64]:
+    """Means of ``draws`` data sets drawn by group, (draws,), of one value a group.
+
+    Args:
+        values: of each group, (groups,).
+        draws: how many.
+        seed: the same seed and number of groups give the same draws.
+
+    Raises:
+        ValueError: fewer than two groups, from which nothing can be drawn.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} group of clips; at least 2 are needed to draw from")
+    values = np.asarray(values, np.float64)
+    sums = np.concatenate([weights @ values for weights in _weights(len(values), draws, seed)])
+    # No mean lies outside its values, but rounding may put it there.
+    return np.asarray(np.clip(sums / len(values), values.min(), values.max()))
+
+
 def interval(estimate: float, drawn: Floats) -> Interval:
     """Percentile interval of a number and its draws; draws that are NaN (nothing to divide by) are left out.
 

@@ -30,7 +30,7 @@ from petmood.errors import UserError
 from petmood.media import Pixels
 from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
-from petmood.records import CropGeometry, Pool
+from petmood.records import Certainty, CropGeometry, Pool
 from petmood.settings import SETTINGS, build, to_plain
 from petmood.weights import create_backbone
 from petmood.workspace import Stage, Workspace, read_json, replacing, write_json
@@ -45,7 +45,7 @@ WEIGHTS_FILE = "model.safetensors"
 _TOLERANCE = 0.002
 
 #: What `petmood evaluate` leaves in a run; it speaks of the model as it was then.
-RESULTS = ("metrics.json", "predictions.parquet", "report.html")
+RESULTS = ("metrics.json", "predictions.parquet", "heatmaps.parquet", "report.html", "report.pdf")
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -98,6 +98,8 @@ class BundleInfo:
     """The run that training started from, if it was one."""
     pool: Pool = "mean"
     """How the frames of a clip become its answer (``metrics.clip_means``); of single pictures it says nothing."""
+    certainty: Certainty | None = None
+    """How probabilities are to be read, and when an answer is not sure; None until `petmood evaluate` has fitted it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,16 +247,29 @@ def assume_shares(folder: Path, shares: Mapping[str, float]) -> BundleInfo:
     info, net = bundle.info, bundle.net
     _expect(net, info, before=info.shares, now=shares)
     ordered = {name: float(shares[name]) for name in info.classes}
-    changed = dataclasses.replace(info, shares=ordered, check=check_answers(net, info.preprocessing))
+    # What was fitted on answers with other expectations does not hold for these.
+    changed = dataclasses.replace(info, shares=ordered, check=check_answers(net, info.preprocessing), certainty=None)
     forget_results(folder)
     write_json(folder / INFO_FILE, to_plain(changed))
     return changed
 
 
+def keep_certainty(folder: Path, certainty: Certainty) -> BundleInfo:
+    """Write into a bundle how its probabilities are to be read; one atomic write.
+
+    Raises:
+        UserError: no usable bundle.
+    """
+    changed = dataclasses.replace(read_info(folder), certainty=certainty)
+    write_json(folder / INFO_FILE, to_plain(changed))
+    return changed
+
+
 def forget_results(folder: Path) -> None:
-    """Remove what an evaluation of an earlier model left in a run folder."""
-    for name in RESULTS:
-        (folder / name).unlink(missing_ok=True)
+    """Remove what an evaluation of an earlier model left in a run folder, also what it said of other sources."""
+    for place in (folder, *folder.glob("elsewhere/*/")):
+        for name in RESULTS:
+            (place / name).unlink(missing_ok=True)
 
 
 def weights_digest(folder: Path) -> str:

@@ -12,16 +12,15 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import cast
 from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 #: Okabe and Ito's colours, told apart by people with any colour vision; none vanishes on white or on near-black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -31,6 +30,8 @@ _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 WIDTH = 400
 _TEXT = 11
+#: Units from one bar of a row to the next.
+_BAR = 13
 #: Stands for the page's ink until the SVG is written; no chart uses this colour for anything else.
 _INK = "#010203"
 _FONTS = "system-ui, 'Noto Sans KR', 'Noto Sans CJK KR', 'Apple SD Gothic Neo', 'Malgun Gothic', sans-serif"
@@ -45,11 +46,10 @@ _STYLE = {
 
 @dataclasses.dataclass(frozen=True)
 class ClassBar:
-    """One row of a bar picture: its label and, per series such as ``dog`` and ``cat``, a count or a share."""
+    """One row of a bar picture: its label and, per series such as ``dog`` and ``cat``, a count."""
 
     label: str
-    counts: Mapping[str, float | None]
-    """None is drawn as a dash: there is no such number."""
+    counts: Mapping[str, float]
 
 
 def class_bars(title: str, rows: Sequence[ClassBar], *, axis: str = "") -> str:
@@ -65,56 +65,27 @@ def class_bars(title: str, rows: Sequence[ClassBar], *, axis: str = "") -> str:
     Raises:
         ValueError: there is nothing to draw, or rows differ in their series.
     """
-    top = max((value or 0 for row in rows for value in row.counts.values()), default=0)
+    series = list(rows[0].counts) if rows else []
+    if not series or any(list(row.counts) != series for row in rows):
+        raise ValueError("rows of bars with the same series are expected, at least one of each")
+    largest = max(value for row in rows for value in row.counts.values())
     # The axis starts below 1, so that a count of 1 has a bar; the room on the right is for the numbers.
-    limits = (0.6, max(10.0, top) ** 1.28)
-    return _bars(title, rows, limits=limits, log=True, number=lambda value: f"{value:,.0f}", axis=axis)
-
-
-def score_bars(title: str, rows: Sequence[ClassBar], *, axis: str = "") -> str:
-    """Horizontal bars of shares from 0 to 1, such as the F1 of each class, the number at each bar's end.
-
-    Raises:
-        ValueError: there is nothing to draw, or rows differ in their series.
-    """
-    return _bars(title, rows, limits=(0.0, 1.14), log=False, number=lambda value: f"{value:.2f}", axis=axis)
-
-
-def confusion(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]], *, truth: str, answer: str) -> str:
-    """A confusion matrix: rows are the truth; a cell's shade is its share of the row, its text the count.
-
-    Args:
-        title: one line above the picture.
-        labels: the classes in order.
-        counts: classes × classes.
-        truth: word for the rows.
-        answer: word for the columns.
-
-    Raises:
-        ValueError: there are no classes, or ``counts`` is not classes × classes.
-    """
-    n = len(labels)
-    if n == 0 or len(counts) != n or any(len(row) != n for row in counts):
-        raise ValueError(f"counts of {n} × {n} classes are expected")
-    left = 16 + max(44.0, *map(_text_width, (*labels, truth + " ↓", answer + " →")))
-    # The last label leans out to the right of its cell.
-    right = max(12.0, 0.75 * _text_width(labels[-1]) - 20)
-    cell = min(56.0, (WIDTH - left - right) / n)
-    above = 52 + max(map(_text_width, labels)) * 0.75
+    limits = (0.6, max(10.0, largest) ** 1.28)
+    row_height = _BAR * len(series) + 10
+    left, top, bottom = 14 + max(_text_width(row.label) for row in rows), 58 if len(series) > 1 else 36, 40
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        axes = _axes(title, height=above + cell * min(n, 6) + 12, left=left, top=above, width=cell * n)
-        axes.set(xlim=(0, n), ylim=(n, 0))
-        for i, row in enumerate(counts):
-            for j, count in enumerate(row):
-                _cell(axes, j, i, count, count / max(1, sum(row)), right=i == j)
-        axes.set_yticks([i + 0.5 for i in range(n)], labels)
-        axes.xaxis.tick_top()
-        axes.set_xticks([i + 0.5 for i in range(n)], labels, rotation=45, ha="left", rotation_mode="anchor")
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        height = _height(axes)
-        for text, place in ((f"{answer} →", above - 24), (f"{truth} ↓", above - 8)):
-            _figure(axes).text(14 / WIDTH, 1 - place / height, text, weight="bold")
+        height = top + row_height * len(rows) + bottom
+        axes = _axes(title, height=height, left=left, top=top, width=WIDTH - left - 12, bottom=bottom)
+        axes.set(xlim=limits, ylim=(row_height * len(rows), 0), xscale="log", xlabel=axis)
+        for number, name in enumerate(series):
+            places = [row_height * i + 5 + _BAR * (number + 0.5) for i in range(len(rows))]
+            colour = (PAIRED if len(series) == len(PAIRED) else COLOURS)[number % len(COLOURS)]
+            _series_of_bars(axes, name, places, [row.counts[name] for row in rows], start=limits[0], colour=colour)
+        axes.set_yticks([row_height * (i + 0.5) for i in range(len(rows))], [row.label for row in rows])
+        axes.tick_params(axis="y", length=0)
+        _powers_of_ten(axes, limits[1])
+        if len(series) > 1:
+            _legend(axes)
         return _svg(axes, title)
 
 
@@ -205,48 +176,97 @@ def rates(
         return _svg(axes, title)
 
 
-def _bars(
+def reliability(
     title: str,
-    rows: Sequence[ClassBar],
+    lines: Mapping[str, Sequence[tuple[float, float, int]]],
     *,
-    limits: tuple[float, float],
-    log: bool,
-    number: Callable[[float], str],
-    axis: str,
+    axes_labels: tuple[str, str],
+    ideal_label: str,
 ) -> str:
-    series = list(rows[0].counts) if rows else []
-    if not series or any(list(row.counts) != series for row in rows):
-        raise ValueError("rows of bars with the same series are expected, at least one of each")
-    colours = PAIRED if len(series) == len(PAIRED) else COLOURS
-    thick, row_height = 13, 13 * len(series) + 10
-    left, top, bottom = 14 + max(_text_width(row.label) for row in rows), 58 if len(series) > 1 else 36, 40
+    """Reliability curves: how often answers are right, over how probable they were said to be.
+
+    A dot's size grows with the share of the answers that it stands for, so that a far dot of few answers looks small.
+
+    Args:
+        title: one line above the picture.
+        lines: label → (probability, share right, answers) of each bin, probabilities rising.
+        axes_labels: words for probability and share right.
+        ideal_label: words for the diagonal, where probabilities are true.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    if not any(lines.values()):
+        raise ValueError("at least one line with one bin is expected")
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        height = top + row_height * len(rows) + bottom
-        axes = _axes(title, height=height, left=left, top=top, width=WIDTH - left - 12, bottom=bottom)
-        axes.set(xlim=limits, ylim=(row_height * len(rows), 0), xscale="log" if log else "linear")
-        for s, name in enumerate(series):
-            places = [row_height * i + 5 + thick * (s + 0.5) for i in range(len(rows))]
-            values = [row.counts[name] for row in rows]
-            drawn = [max(value or 0, limits[0]) - limits[0] for value in values]
-            axes.barh(places, drawn, thick - 2, left=limits[0], color=colours[s % len(colours)], label=name)
-            for place, value in zip(places, values, strict=True):
-                text = "–" if value is None else number(value)
-                end = (max(value or 0, limits[0]), place)
-                axes.annotate(text, end, (4, -0.5), textcoords="offset points", va="center", size=_TEXT - 1)
-        axes.set_yticks([row_height * (i + 0.5) for i in range(len(rows))], [row.label for row in rows])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(axis)
-        _number_axis(axes, limits, log=log)
-        if len(series) > 1:
-            _legend(axes)
+        axes = _axes(title, height=330, left=62, top=64, width=WIDTH - 62 - 24, bottom=44)
+        axes.plot([0, 1], [0, 1], color=_INK, lw=1, alpha=0.6, ls=(0, (2, 2)), label=ideal_label)
+        for (label, bins), colour, dash, marker in zip(lines.items(), COLOURS, _DASHES, _MARKERS, strict=False):
+            total = max(1, sum(count for _, _, count in bins))
+            said, right = [one for one, _, _ in bins], [one for _, one, _ in bins]
+            axes.plot(said, right, dash, color=colour, lw=1, alpha=0.75, marker=marker, ms=3.5, label=label)
+            axes.scatter(
+                said,
+                right,
+                [16 + 240 * count / total for *_, count in bins],
+                color=colour,
+                alpha=0.45,
+                lw=0,
+                clip_on=False,
+            )
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=axes_labels[0], ylabel=axes_labels[1])
+        _share_ticks(axes)
+        _legend(axes)
         return _svg(axes, title)
 
 
-def _number_axis(axes: Axes, limits: tuple[float, float], *, log: bool) -> None:
-    """Ticks at powers of ten, or at fifths, as plain numbers."""
-    ticks = [float(10**k) for k in range(12) if 10**k <= limits[1]] if log else [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    names = [_short(tick) if log else f"{tick:g}" for tick in ticks]
-    axes.set_xticks(ticks, names)
+def risk_coverage(
+    title: str,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    axes_labels: tuple[str, str],
+) -> str:
+    """Risk-coverage curves: the share of wrong answers if only the surest are given.
+
+    Args:
+        title: one line above the picture.
+        lines: label → shares answered, rising to 1, and the share of these that is wrong.
+        axes_labels: words for the share answered and the share wrong.
+
+    Raises:
+        ValueError: there is nothing to draw, or a line's two parts differ in length.
+    """
+    if not lines or any(not x or len(x) != len(y) for x, y in lines.values()):
+        raise ValueError("at least one line with as many shares answered as shares wrong is expected")
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        axes = _axes(title, height=250, left=62, top=64, width=WIDTH - 62 - 24, bottom=44)
+        for (label, (covered, wrong)), colour, dash in zip(lines.items(), COLOURS, _DASHES, strict=False):
+            marker = "o" if len(covered) == 1 else ""
+            axes.plot(covered, wrong, dash, color=colour, lw=1.8, marker=marker, label=label)
+        highest = max(max(wrong) for _, wrong in lines.values())
+        axes.set(xlim=(0, 1), ylim=(0, max(0.05, 1.08 * highest)), xlabel=axes_labels[0], ylabel=axes_labels[1])
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        _plain_grid(axes)
+        _legend(axes)
+        return _svg(axes, title)
+
+
+def _series_of_bars(
+    axes: Axes, name: str, places: Sequence[float], counts: Sequence[float], *, start: float, colour: str
+) -> None:
+    """One bar a row with its number at the end."""
+    axes.barh(places, [max(count, start) - start for count in counts], _BAR - 2, left=start, color=colour, label=name)
+    for place, count in zip(places, counts, strict=True):
+        end = (max(count, start), place)
+        axes.annotate(f"{count:,.0f}", end, (4, -0.5), textcoords="offset points", va="center", size=_TEXT - 1)
+
+
+def _powers_of_ten(axes: Axes, limit: float) -> None:
+    """Ticks at powers of ten as plain numbers."""
+    ticks = [float(10**k) for k in range(12) if 10**k <= limit]
+    axes.set_xticks(ticks, [_short(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.grid(axis="x", alpha=0.15, color=_INK, lw=0.8)
     axes.set_axisbelow(True)
@@ -261,12 +281,19 @@ def _short(number: float) -> str:
     return f"{number:g}"
 
 
-def _cell(axes: Axes, x: int, y: int, count: int, share: float, *, right: bool) -> None:
-    # From near-white to Okabe and Ito's blue; right answers are framed, so that the diagonal is found without colour.
-    shade = tuple(1 - share * (1 - channel) for channel in (0.0, 0.447, 0.698))
-    frame: dict[str, Any] = {"edgecolor": "#D55E00" if right else "#c8ccd2", "lw": 2 if right else 0.8}
-    axes.add_patch(Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, facecolor=shade, **frame))
-    axes.text(x + 0.5, y + 0.5, f"{count:,}", ha="center", va="center", color="white" if share > 0.7 else "#111111")
+def _share_ticks(axes: Axes) -> None:
+    """Fifths from 0 to 1 on both axes, as per cent."""
+    fifths = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    axes.set(xticks=fifths, yticks=fifths)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _plain_grid(axes)
+
+
+def _plain_grid(axes: Axes) -> None:
+    axes.grid(axis="both", alpha=0.15, color=_INK, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _text_width(text: str) -> float:

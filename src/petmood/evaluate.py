@@ -1,36 +1,31 @@
 """Judge a run: its answers for the clips of one split, on frames and on clips, beside the majority answer.
 
-Reads WORK/runs/NAME and its workspace; writes runs/NAME/predictions.parquet and, last, runs/NAME/metrics.json.
+Reads WORK/runs/NAME and its workspace; writes runs/NAME/predictions.parquet and, last, runs/NAME/metrics.json. What
+tells how far the model's probabilities hold is fitted on the validation clips and goes into the model's own bundle.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 import petmood
-from petmood.bundle import BundleInfo, check_same_classes, data_fingerprints, read_info
+from petmood.bundle import BundleInfo, check_same_classes, data_fingerprints, keep_certainty, read_info
 from petmood.errors import UserError
-from petmood.loading import Samples, data_classes, load_samples
-from petmood.metrics import (
-    Caution,
-    Evaluation,
-    Judgement,
-    SpeciesJudgement,
-    clip_means,
-    judge,
-    majority,
-    verdict,
-)
+from petmood.judging import Answered, certainty_of, judged, training_clips
+from petmood.loading import data_classes, load_samples
+from petmood.metrics import Caution, Evaluation, Speed
 from petmood.parallel import progress
-from petmood.predict import FrameAnswers, Predictor
+from petmood.predict import Predictor
 from petmood.recipes.evaluation import EvaluateSettings
-from petmood.settings import to_plain
+from petmood.records import Certainty
+from petmood.settings import fingerprint, to_plain
 from petmood.workspace import Workspace, write_json, write_table
 
 Split = Literal["train", "val", "test"]
@@ -49,23 +44,72 @@ def evaluate(run: Path, settings: EvaluateSettings = EvaluateSettings(), *, quie
     classes = data_classes(workspace)
     check_same_classes(info, classes, where=f"work folder {workspace.root}")
     split = _chosen_split(workspace, settings)
-    samples = load_samples(workspace, split)
-    answers = _predict(run, settings, samples, quiet=quiet)
-    training = _training_clips(workspace)
-    evaluation = _judged(samples, answers, classes, training, split=split)
-    evaluation.update(
-        pool="mean" if answers.attention is None else "attention",
+    training = training_clips(workspace.read_frames(), classes)
+    judge_of = _Judge(Predictor.load(run, device=settings.device), workspace, settings, quiet=quiet)
+    answered, speed = judge_of.answered(split)
+    certainty = _certainty(run, info, judge_of, answered if split == "val" else None)
+    result = Evaluation(
+        split=split,
+        **judged(answered, classes, training, certainty=certainty, own_validation=split == "val"),
+        pool="mean" if answered.attention is None else "attention",
         split_by=_split_counts(workspace).get("by", "group"),
         cautions=tuple(_cautions(workspace, info, split)),
         settings=to_plain(settings),
         versions=_versions(),
+        speed=speed,
     )
-    result = Evaluation(**evaluation)
     # Numbers must never stand beside another evaluation's predictions: they go first and come last.
-    (run / "metrics.json").unlink(missing_ok=True)
-    write_table(_table(samples, answers, classes), run / "predictions.parquet")
+    for name in ("metrics.json", "heatmaps.parquet"):
+        (run / name).unlink(missing_ok=True)
+    write_table(predictions(answered, classes), run / "predictions.parquet")
     write_json(run / "metrics.json", result.to_dict())
     return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judge:
+    """Sends the frames of a split through the one inference path."""
+
+    predictor: Predictor
+    workspace: Workspace
+    settings: EvaluateSettings
+    quiet: bool
+
+    def answered(self, split: Split) -> tuple[Answered, Speed]:
+        """What the run says of the frames of a split, and how long it took.
+
+        Raises:
+            UserError: there are none.
+        """
+        samples = load_samples(self.workspace, split)
+        started = time.perf_counter()
+        with progress(f"evaluate {split}", len(samples), "frames", quiet=self.quiet) as advance:
+            given = self.predictor.crops(
+                samples.store, batch_size=self.settings.batch_size, threads=self.settings.threads, advance=advance
+            )
+        speed = Speed(images=len(samples), seconds=time.perf_counter() - started, device=self.predictor.device.type)
+        found = Answered(
+            frames=samples.frames,
+            labels=samples.labels,
+            probabilities=given.probabilities,
+            attention=given.attention,
+        )
+        return found, speed
+
+
+def _certainty(run: Path, info: BundleInfo, judge_of: _Judge, validation: Answered | None) -> Certainty | None:
+    """How the run's probabilities are to be read, from its folder or fitted now; None without validation clips."""
+    frames = judge_of.workspace.read_frames().filter(pl.col("keep") & (pl.col("split") == "val"))
+    if frames.is_empty():
+        return None
+    fitted_on = fingerprint("certainty", frames["frame_id"].to_list(), frames["emotion"].to_list(), info.check)
+    if info.certainty and info.certainty.fitted_on == fitted_on:
+        return info.certainty
+    if validation is None:
+        validation, _ = judge_of.answered("val")
+    found = dataclasses.replace(certainty_of(validation), fitted_on=fitted_on)
+    keep_certainty(run, found)
+    return found
 
 
 def _workspace_of(run: Path) -> Workspace:
@@ -84,70 +128,6 @@ def _chosen_split(workspace: Workspace, settings: EvaluateSettings) -> Split:
     workspace.require("split")
     has_test = workspace.read_frames().select((pl.col("keep") & (pl.col("split") == "test")).any()).item()
     return "test" if has_test else "val"
-
-
-def _predict(run: Path, settings: EvaluateSettings, samples: Samples, *, quiet: bool) -> FrameAnswers:
-    """What the run says of the frames, through the one inference path."""
-    predictor = Predictor.load(run, device=settings.device)
-    with progress("evaluate", len(samples), "frames", quiet=quiet) as advance:
-        return predictor.crops(samples.store, batch_size=settings.batch_size, threads=settings.threads, advance=advance)
-
-
-def _training_clips(workspace: Workspace) -> dict[str, int]:
-    """Clips of each class in the training split, in the order of the classes."""
-    frames = workspace.read_frames().filter(pl.col("keep") & (pl.col("split") == "train"))
-    counts = dict(frames.group_by("emotion").agg(pl.col("clip").n_unique()).iter_rows())
-    return {name: counts.get(name, 0) for name in data_classes(workspace)}
-
-
-def _judged(
-    samples: Samples,
-    answers: FrameAnswers,
-    classes: tuple[str, ...],
-    training: Mapping[str, int],
-    *,
-    split: Split,
-) -> dict[str, Any]:
-    """The fields of an `Evaluation` that come from the answers."""
-    labels_of_clips = np.repeat(np.arange(len(classes)), list(training.values()))
-    if not labels_of_clips.size:
-        raise UserError(
-            "the work folder has no training clips, so the majority answer is unknown.",
-            hint="split it again: `petmood split WORK`",
-        )
-    answer = majority(labels_of_clips, len(classes))
-    whole = np.ones(len(samples), bool)
-    frames, clips = _both(samples, answers, whole, classes, answer)
-    species = samples.frames["species"].fill_null("unknown").to_numpy()
-    per_species = []
-    for name in sorted(set(species)):
-        judged = _both(samples, answers, species == name, classes, answer)
-        per_species.append(SpeciesJudgement(species=str(name), frames=judged[0], clips=judged[1]))
-    return {
-        "split": split,
-        "classes": classes,
-        "verdict": verdict(clips),
-        "frames": frames,
-        "clips": clips,
-        "species": tuple(per_species),
-        "training_clips": dict(training),
-    }
-
-
-def _both(
-    samples: Samples,
-    answers: FrameAnswers,
-    rows: np.ndarray[Any, np.dtype[np.bool_]],
-    classes: tuple[str, ...],
-    answer: int,
-) -> tuple[Judgement, Judgement]:
-    """Judgement of the frames in ``rows`` (bool, one a frame) and of the clips that they make up."""
-    names = [clip for clip, wanted in zip(samples.clips, rows, strict=True) if wanted]
-    probabilities, labels = answers.probabilities[rows], samples.labels[rows]
-    attention = None if answers.attention is None else answers.attention[rows]
-    clips = clip_means(names, probabilities, labels, attention)
-    frames = judge(labels, probabilities.argmax(axis=1), classes, answer)
-    return frames, judge(clips.labels, clips.probabilities.argmax(axis=1), classes, answer)
 
 
 def _split_counts(workspace: Workspace) -> dict[str, Any]:
@@ -176,18 +156,18 @@ def _cautions(workspace: Workspace, info: BundleInfo, split: Split) -> Iterator[
         yield Caution(kind="adjusted", detail=", ".join(told))
 
 
-def _table(samples: Samples, answers: FrameAnswers, classes: tuple[str, ...]) -> pl.DataFrame:
+def predictions(answered: Answered, classes: tuple[str, ...]) -> pl.DataFrame:
     """One row a frame: what it is, what the model says, with which probabilities (``p_<class>``).
 
     Column ``attention`` is there only for a model that weighs the frames of a clip.
     """
-    probabilities = answers.probabilities
+    probabilities = answered.probabilities
     predicted = pl.Series("predicted", [classes[number] for number in probabilities.argmax(axis=1)], pl.String)
     columns = [pl.Series(f"p_{name}", probabilities[:, i], pl.Float32) for i, name in enumerate(classes)]
-    if answers.attention is not None:
-        columns.append(pl.Series("attention", answers.attention, pl.Float32))
-    known = samples.frames.select("frame_id", "clip", "group", "species", "emotion")
-    return known.with_columns(predicted, *columns, samples.frames["split"])
+    if answered.attention is not None:
+        columns.append(pl.Series("attention", answered.attention, pl.Float32))
+    about = answered.frames.select("frame_id", "clip", "group", "species", "emotion")
+    return about.with_columns(predicted, *columns, answered.frames["split"])
 
 
 def _versions() -> dict[str, str]:

@@ -21,6 +21,7 @@ from petmood.errors import UserError
 from petmood.inference import folded, on_cores
 from petmood.loading import CropBatches
 from petmood.media import BadPictureError, Pixels
+from petmood.metrics import tempered
 from petmood.parallel import cores
 from petmood.records import Box, Prediction
 
@@ -112,6 +113,11 @@ class Predictor:
                     advance(len(batch.rows))
         attention = np.concatenate(scores) if self.info.pool == "attention" else None
         return FrameAnswers(np.concatenate(shares), attention)
+
+    def believed(self, probabilities: Probabilities) -> Probabilities:
+        """Probabilities of single pictures, (n, classes), after the temperature that `petmood evaluate` has fitted."""
+        certainty = self.info.certainty
+        return tempered(probabilities, certainty.frames.temperature).astype(np.float32) if certainty else probabilities
 
     def photos(self, paths: Iterable[str | Path], *, box: Box | None = None, threads: int = 0) -> Iterator[Prediction]:
         """One prediction for each path, in order; a picture that cannot be used becomes one with a reason.

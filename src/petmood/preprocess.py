@@ -102,11 +102,7 @@ class Preprocessing:
         size = self.image_size
         region = _middle(pixels) if self.fit == "crop" else pixels
         height, width = region.shape[:2]
-        scale = size / max(height, width)
-        inner_width, inner_height = (
-            (max(1, round(width * scale)), max(1, round(height * scale))) if self.fit == "pad" else (size, size)
-        )
-        top, left = (size - inner_height) // 2, (size - inner_width) // 2
+        top, left, inner_height, inner_width = self.inner(height, width)
         bottom, right = top + inner_height, left + inner_width
         if (inner_height, inner_width) != (size, size):
             border = _border(size, self.mean)
@@ -115,6 +111,15 @@ class Preprocessing:
             if left or right < size:
                 square[:, :left], square[:, right:] = border[:, :left], border[:, right:]
         self._resize(region, square[top:bottom, left:right], mirrored=mirrored, rough=rough)
+
+    def inner(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the part of the square that a region of that size, in pixels, fills."""
+        size = self.image_size
+        if self.fit != "pad":
+            return 0, 0, size, size
+        scale = size / max(height, width)
+        inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+        return (size - inner_height) // 2, (size - inner_width) // 2, inner_height, inner_width
 
     def reduction(self, height: int, width: int) -> tuple[Reduction, bool]:
         """How far a region of that size, in pixels, may be decoded smaller for the square, and whether it shrinks."""

@@ -117,3 +117,32 @@ class Prediction:
     """A key of ``REASONS`` if the picture could not be used."""
     detail: str = ""
     """What was wrong, for people."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """How the probabilities of frames, or of clips, are to be read; fitted on the validation clips."""
+
+    temperature: float
+    """Logits are divided by it; above 1 the network was too sure of itself."""
+    threshold: float
+    """Least probability, after the temperature, with which a class stands in the set of answers; 0 if there were too
+    few groups to promise anything, so that every class does."""
+    clips: int
+    """Clips that it was fitted on."""
+    groups: int
+    """Groups that they are of."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Certainty:
+    """What a model's folder knows about how sure it is."""
+
+    level: float
+    """Share of the sets of answers that hold the truth, 0 to 1."""
+    frames: Calibrated
+    """For single pictures."""
+    clips: Calibrated
+    """For the answers of clips."""
+    fitted_on: str = ""
+    """Fingerprint of the validation frames and their labels."""

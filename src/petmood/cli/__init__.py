@@ -19,6 +19,7 @@ from petmood.settings import problems
 COMMANDS = {
     "demo": "Made-up clips through every stage to a report, in minutes.",
     "prepare": "A source to crops with a split: index, curate, pack, screen, split; skips what is up to date.",
+    "doctor": "What would make a training fail or lie, before hours are spent; or what is wrong with a run.",
     "train": "Train a classifier on a prepared work folder.",
     "find-lr": "Try learning rates on a work folder and draw what they do.",
     "find-batch-size": "Find how large a batch fits into the memory, and which size is fast.",
@@ -26,7 +27,9 @@ COMMANDS = {
     "runs": "List the runs of a work folder: the settings that differ, and the scores.",
     "compare": "Whether one run is really better than another.",
     "evaluate": "Judge a run on clips it has not seen, and write its report.",
+    "report": "Write the report of a run again, or set several runs side by side.",
     "predict": "The emotion in photos, by a trained run.",
+    "export": "A run as one ONNX file, checked against the run itself.",
     "adjust": "Tell a run how often each emotion will be met, without training again.",
     "audit": "List the clips whose label looks doubtful, for you to judge.",
     "sheet": "A page with the kept and dropped frames of some clips.",

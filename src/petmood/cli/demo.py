@@ -37,6 +37,7 @@ def demo(
     from petmood.data.screen import screen
     from petmood.data.split import split
     from petmood.evaluate import evaluate
+    from petmood.explain import explain_run
     from petmood.recipes import recipe_settings
     from petmood.report.render import write_report
     from petmood.report.texts import summary_lines
@@ -53,6 +54,7 @@ def demo(
     tell(split(work), json=False)
     run = train(Workspace.open(work), "demo", recipe_settings("demo"), quiet=quiet).run
     evaluation = evaluate(run, quiet=quiet)
+    explain_run(run)
     report = write_report(run)
     for line in summary_lines(evaluation, "en"):
         print(line)

@@ -32,6 +32,9 @@ def command(
     settings: Annotated[
         TrainSettings, Parameter(name="*", group="settings (the recipe's if left out)")
     ] = TrainSettings(),  # noqa: B008 - frozen
+    doctor: Annotated[
+        bool, Parameter(help="Ask the doctor briefly first; what would make the training fail or lie stops it.")
+    ] = True,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -49,6 +52,8 @@ def command(
     how = _Run(workspace, name or title, settings, title, resume, quiet)
     # A stopped run goes on by its own settings, whatever recipe is named now.
     method = _method_of(workspace, name or title) if resume else settings.method
+    if doctor and not resume:
+        _ask_doctor(how)
     counts, lines = _probe(how) if method == "probe" else _train(how)
     tell(StageSummary(stage="train", skipped=False, counts=counts, lines=lines), json=json)
 
@@ -62,6 +67,17 @@ class _Run(NamedTuple):
     recipe: str
     resume: bool
     quiet: bool
+
+
+def _ask_doctor(how: _Run) -> None:
+    """Stop a training that would fail or lie; only the first of several processes asks."""
+    from petmood.cli.doctor import ask_before_training
+    from petmood.runfolder import run_folder
+    from petmood.train.processes import is_first
+
+    run_folder(how.workspace.runs, how.name, resume=False, shared=not is_first())
+    if is_first():
+        ask_before_training(how.workspace.root, how.settings)
 
 
 def _method_of(workspace: Workspace, name: str) -> str:

@@ -51,6 +51,7 @@ def index(
     work: Path,
     settings: IndexSettings = IndexSettings(),  # noqa: B008 - frozen
     *,
+    words: Mapping[str, str] | None = None,
     jobs: int = 0,
     quiet: bool = False,
     force: bool = False,
@@ -58,6 +59,7 @@ def index(
     """Read ``source`` into the workspace ``work``: tables of good and refused frames, counts, a picture.
 
     A killed run goes on where it was: each task's rows are kept until the end. ``force`` reads everything again.
+    ``words`` say what the source's own words mean (``sources.words.read_words``).
 
     Raises:
         UserError: the source or the work folder cannot be used, or an option does not fit the source.
@@ -65,7 +67,7 @@ def index(
     """
     merges = parse_merges(settings.merge)
     verdicts = read_verdicts(Path(settings.verdicts), merges) if settings.verdicts else {}
-    opened = open_source(source, named=list(merges))
+    opened = open_source(source, named=list(merges), words=words)
     if settings.label != "inspect" and not opened.has_owner_labels:
         hint = "leave out --label; there is only one label"
         raise UserError(f"label {settings.label!r} needs owner labels, which {source} has not.", hint=hint)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import polars as pl
 
-from petmood.crops import CropStore
+from petmood.bootstrap import Interval, Score
 from petmood.errors import UserError
-from petmood.media import encode
 from petmood.metrics import Evaluation
-from petmood.records import REASONS
+from petmood.report.advantage import advantage
+from petmood.report.dataset import Data, read_data
+from petmood.report.doubts import DoubtPage, read_doubts
+from petmood.report.galleries import Galleries, read_galleries
 from petmood.workspace import Workspace, read_json, read_table
 
-#: Pixels of a thumbnail's longer side.
-THUMBNAIL = 128
-#: Right and wrong examples of each emotion; six emotions make at most 36 pictures.
-EXAMPLES = 3
+#: Most doubtful labels that are shown.
+DOUBTS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,62 +35,6 @@ class Curves:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassCount:
-    """How often an emotion occurs in the whole data set."""
-
-    name: str
-    clips: int
-    frames: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Data:
-    """What the index found and the split made of it."""
-
-    found: int
-    """Rows of the source."""
-    kept: int
-    """Frames that were good."""
-    crops: int
-    """Chosen frames whose picture could be used."""
-    refused: Mapping[str, int]
-    """Reason word → rows, by labels or, when the chosen frames were packed, by pictures."""
-    classes: tuple[ClassCount, ...]
-    split_clips: Mapping[str, int]
-    """train, val, test → clips."""
-    split_groups: Mapping[str, int]
-
-    @property
-    def imbalance(self) -> float:
-        """Frames of the most frequent emotion for each of the rarest; 0 if unknown."""
-        frames = [one.frames for one in self.classes if one.frames]
-        return max(frames) / min(frames) if frames else 0.0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Example:
-    """One picture with what the model said."""
-
-    jpeg: bytes
-    width: int
-    height: int
-    clip: str
-    species: str
-    answer: str
-    confidence: float
-    """Probability of the answer, 0 to 1."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Examples:
-    """The most confident right and wrong answers for one true emotion."""
-
-    emotion: str
-    right: tuple[Example, ...]
-    wrong: tuple[Example, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Page:
     """Everything that the report shows, before words and looks."""
 
@@ -100,9 +42,17 @@ class Page:
     model: str
     """timm name of the backbone."""
     evaluation: Evaluation
+    advantage: Mapping[Score, Interval]
+    """How much better than the majority answer; empty if it cannot be told."""
     data: Data
     curves: Curves | None
-    examples: tuple[Examples, ...]
+    galleries: Galleries
+    doubts: DoubtPage | None
+    """None if the labels were not audited."""
+    started_from: str
+    """The run that training started from; empty if none."""
+    training_clips: Mapping[str, int]
+    """Emotion → clips that the model was trained on, as its bundle says."""
     training_settings: Mapping[str, Any]
 
 
@@ -113,54 +63,63 @@ def read_page(run: Path) -> Page:
         UserError: the run was not evaluated, not in a workspace, or a file is damaged.
     """
     run = run.absolute()
-    evaluation = _evaluation(run / "metrics.json")
+    evaluation = read_evaluation(run)
     workspace = Workspace.open(run.parent.parent)
     bundle = read_json(run / "bundle.json") if (run / "bundle.json").is_file() else {}
+    predictions = _predictions(run, evaluation)
     return Page(
         run=run.name,
         model=str(bundle.get("model", "")),
         evaluation=evaluation,
-        data=_data(workspace),
+        advantage=advantage(predictions, evaluation),
+        data=read_data(workspace),
         curves=_curves(run / "metrics.csv", kept=int(bundle.get("epoch", 0))),
-        examples=tuple(_examples(workspace, _predictions(run), evaluation.classes)),
+        galleries=read_galleries(workspace, run, predictions, evaluation.classes),
+        doubts=_doubts(run, workspace),
+        started_from=str((bundle.get("init") or {}).get("run", "")),
+        training_clips=bundle.get("training_clips", {}),
         training_settings=bundle.get("settings", {}),
     )
 
 
-def _evaluation(path: Path) -> Evaluation:
+def read_evaluation(run: Path) -> Evaluation:
+    """What `petmood evaluate` found about a run.
+
+    Raises:
+        UserError: the run was not evaluated, or by another version.
+    """
+    path = run / "metrics.json"
     if not path.is_file():
-        raise UserError(f"run folder {path.parent} was not evaluated.", hint=f"run `petmood evaluate {path.parent}`")
+        raise UserError(f"run folder {run} was not evaluated.", hint=f"run `petmood evaluate {run}`")
     try:
         return Evaluation.from_dict(read_json(path))
     except ValueError:
         raise UserError(
-            f"{path} is not what this petmood writes.", hint=f"run `petmood evaluate {path.parent}` again"
+            f"{path} is not what this petmood writes.", hint=f"run `petmood evaluate {run}` again"
         ) from None
 
 
-def _predictions(run: Path) -> pl.DataFrame:
-    path = run / "predictions.parquet"
+def _predictions(run: Path, evaluation: Evaluation) -> pl.DataFrame:
+    """The table of the run's answers, as wide as the page needs it."""
+    path, hint = run / "predictions.parquet", f"run `petmood evaluate {run}` again"
     if not path.is_file():
-        raise UserError(f"run folder {run} has no predictions.parquet.", hint=f"run `petmood evaluate {run}` again")
-    return read_table(path)
+        raise UserError(f"run folder {run} has no predictions.parquet.", hint=hint)
+    table = read_table(path)
+    needed = ("frame_id", "clip", "group", "species", "emotion", *(f"p_{name}" for name in evaluation.classes))
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise UserError(f"{path} is damaged: it has no column {', '.join(missing)}.", hint=hint)
+    if table.is_empty() or not set(table["emotion"].unique()) <= set(evaluation.classes):
+        raise UserError(f"{path} does not belong to the run's metrics.json: it has other emotions.", hint=hint)
+    return table
 
 
-def _data(workspace: Workspace) -> Data:
-    counts = workspace.require("index")["counts"]
-    packed = workspace.require("pack")["counts"]
-    split = workspace.require("split")["counts"]
-    refused = Counter(counts.get("refused", {})) + Counter(packed.get("refused", {}))
-    emotions = counts.get("emotions", {})
-    kept = counts.get("kept", 0)
-    return Data(
-        found=counts.get("found", kept),
-        kept=kept,
-        crops=packed["crops"],
-        refused={reason: refused[reason] for reason in REASONS if refused[reason]},
-        classes=tuple(ClassCount(name=name, **emotions[name]) for name in counts["classes"] if name in emotions),
-        split_clips=split.get("clips", {}),
-        split_groups=split.get("groups", {}),
-    )
+def _doubts(run: Path, workspace: Workspace) -> DoubtPage | None:
+    """The most doubtful labels as the run sees them, else as the audit of the work folder does."""
+    for folder in (run, workspace.root):
+        if (folder / "doubts.json").is_file() and (folder / "doubts.parquet").is_file():
+            return read_doubts(folder, DOUBTS)
+    return None
 
 
 def _curves(path: Path, *, kept: int) -> Curves | None:
@@ -175,41 +134,3 @@ def _curves(path: Path, *, kept: int) -> Curves | None:
         name: tuple(float(row[name]) if row.get(name) else None for row in rows) for name in rows[0] if name != "epoch"
     }
     return Curves(epochs=tuple(float(row["epoch"]) for row in rows), columns=columns, kept=kept)
-
-
-def _examples(workspace: Workspace, predictions: pl.DataFrame, classes: tuple[str, ...]) -> Iterator[Examples]:
-    """Per true emotion: the most confident frame of each clip, the surest clips first."""
-    crops = read_table(workspace.crops / "crops.parquet")
-    sure = predictions.with_columns(
-        confidence=pl.max_horizontal(f"p_{name}" for name in classes), right=pl.col("predicted") == pl.col("emotion")
-    ).sort("confidence", "frame_id", descending=[True, False])
-    surest = sure.unique("clip", keep="first", maintain_order=True)
-    for emotion in classes:
-        own = surest.filter(pl.col("emotion") == emotion)
-        right, wrong = (own.filter(pl.col("right") == side).head(EXAMPLES) for side in (True, False))
-        if len(own):
-            yield Examples(
-                emotion=emotion,
-                right=tuple(_pictures(workspace, crops, right)),
-                wrong=tuple(_pictures(workspace, crops, wrong)),
-            )
-
-
-def _pictures(workspace: Workspace, crops: pl.DataFrame, chosen: pl.DataFrame) -> Iterator[Example]:
-    """Thumbnails of the frames in ``chosen``; frames whose crop is gone are left out."""
-    found = chosen.join(crops, on="frame_id", how="inner", maintain_order="left")
-    store = CropStore(workspace.crops, found)
-    for row, frame in enumerate(found.iter_rows(named=True)):
-        pixels = store.pixels(row)
-        scale = min(1.0, THUMBNAIL / max(pixels.shape[:2]))
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        yield Example(
-            jpeg=encode(small, 80),
-            width=size[0],
-            height=size[1],
-            clip=frame["clip"],
-            species=frame["species"] or "unknown",
-            answer=frame["predicted"],
-            confidence=frame["confidence"],
-        )

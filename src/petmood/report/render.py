@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import jinja2
 from markupsafe import Markup
 
-from petmood import charts
+from petmood.bootstrap import FEW_GROUPS
 from petmood.labels import Language, display
+from petmood.metrics.records import FEW_GROUPS_OF_A_CLASS
 from petmood.records import REASONS
+from petmood.report.card import card
+from petmood.report.doubt_texts import credit_line
+from petmood.report.drawing import draw
+from petmood.report.findings import findings
 from petmood.report.page import Page, read_page
 from petmood.report.pages import page_environment, style
+from petmood.report.pictures import data_uri
 from petmood.report.texts import REASONS_KO, caution_line, decimal, percent, text, verdict_line
 from petmood.workspace import replacing
+
+#: Sections in the order of the page: name of the anchor, and of the heading with ``_head``.
+SECTIONS = (
+    *("data", "imbalance", "split", "training"),
+    *("numbers", "classes", "species", "shortcuts", "confusion", "calibration", "certainty"),
+    *("mistakes", "doubts", "examples", "speed", "settings", "card"),
+)
+#: Finding → the section that tells more.
+DETAILS = {"majority": "numbers", "shortcuts": "shortcuts", "classes": "classes", "leaks": "split"} | {
+    "sure": "calibration"
+}
 
 
 def write_report(run: Path, language: Language = "en") -> Path:
@@ -33,88 +49,50 @@ def write_report(run: Path, language: Language = "en") -> Path:
 
 def render(page: Page, language: Language) -> str:
     """The report as HTML that loads nothing and runs nothing."""
-    environment = page_environment()
-    environment.filters.update(
+    found = findings(page.evaluation, page.advantage, language)
+    return (
+        environment(language)
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            judged=page.evaluation,
+            verdict=verdict_line(page.evaluation, language),
+            findings=found,
+            # What beats the majority by an interval that holds 0 may be luck: the first line must not look like more.
+            shaky=page.evaluation.verdict == "beats" and found[0].mark != "good",
+            units=[unit for unit in ("clips", "frames") if unit in page.evaluation.sureness],
+            cautions=[(caution.kind, caution_line(caution, language)) for caution in page.evaluation.cautions],
+            card=card(page, language),
+            credit=credit_line(page.doubts.summary, language) if page.doubts else "",
+            charts=draw(page, language),
+            sections=SECTIONS,
+            details=DETAILS,
+            # The stylesheets are ours; nothing of the data comes into them.
+            css=Markup(style("report.css", "galleries.css")),  # noqa: S704
+        )
+    )
+
+
+def environment(language: Language) -> jinja2.Environment:
+    """Templates with the filters and words of the report in one language."""
+    made = page_environment()
+    made.filters.update(
         percent=percent,
         decimal=decimal,
         emotion=partial(display, language=language),
         reason=partial(_reason, language=language),
-        data_uri=_data_uri,
+        data_uri=data_uri,
         plain=_plain,
+        code=_code,
     )
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        judged=page.evaluation,
-        language=language,
-        t=partial(text, language=language),
-        verdict=verdict_line(page.evaluation, language),
-        cautions=[(caution.kind, caution_line(caution, language)) for caution in page.evaluation.cautions],
-        charts=_charts(page, language),
-        # The stylesheet is ours; nothing of the data comes into it.
-        css=Markup(style("report.css")),  # noqa: S704
+    made.globals.update(
+        language=language, t=partial(text, language=language), least=FEW_GROUPS_OF_A_CLASS, few_groups=FEW_GROUPS
     )
-
-
-def _charts(page: Page, language: Language) -> dict[str, Markup]:
-    """Name → inline SVG; those that have nothing to show are left out."""
-    word = partial(text, language=language)
-    judged = page.evaluation
-    names = [display(name, language) for name in judged.classes]
-    found = {
-        "confusion": charts.confusion(
-            word("confusion_clips"), names, judged.clips.confusion, truth=word("truth"), answer=word("answer")
-        ),
-        "f1": charts.score_bars(word("f1_chart"), _f1_bars(page, language)),
-    }
-    if page.data.classes:
-        rows = [
-            charts.ClassBar(display(one.name, language), {word("clips"): one.clips, word("frames"): one.frames})
-            for one in page.data.classes
-        ]
-        found["imbalance"] = charts.class_bars(word("imbalance_chart"), rows, axis=word("log_axis"))
-    found |= _curves(page, word)
-    # Made by matplotlib, which escapes the words in it.
-    return {name: Markup(svg) for name, svg in found.items()}  # noqa: S704
-
-
-def _f1_bars(page: Page, language: Language) -> list[charts.ClassBar]:
-    clips, frames = page.evaluation.clips.classes, page.evaluation.frames.classes
-    words = text("clips", language), text("frames", language)
-    return [
-        charts.ClassBar(display(one.name, language), {words[0]: one.f1, words[1]: other.f1})
-        for one, other in zip(clips, frames, strict=True)
-    ]
-
-
-def _curves(page: Page, word: Callable[[str], str]) -> dict[str, str]:
-    """Loss and scores over the epochs."""
-    if page.curves is None:
-        return {}
-    wanted = {
-        "loss": {"train_loss": word("train"), "val_loss": word("val")},
-        "scores": {"val_accuracy": word("val_accuracy"), "val_clip_macro_f1": word("val_clip_macro_f1")},
-    }
-    drawn = {}
-    for name, columns in wanted.items():
-        lines = {label: page.curves.columns[key] for key, label in columns.items() if key in page.curves.columns}
-        if lines:
-            drawn[name] = charts.curves(
-                word(name),
-                page.curves.epochs,
-                lines,
-                axis=word("epoch"),
-                mark=page.curves.kept or None,
-                mark_label=word("kept_epoch"),
-            )
-    return drawn
+    return made
 
 
 def _reason(reason: str, language: Language) -> str:
     return (REASONS_KO if language == "ko" else REASONS).get(reason, reason)
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 def _plain(value: object) -> str:
@@ -122,3 +100,9 @@ def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _code(words: str) -> Markup:
+    """A text whose parts between backticks are code."""
+    parts = words.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))

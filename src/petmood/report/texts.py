@@ -1,11 +1,12 @@
-"""Every word of the report, in English and Korean, and the sentences made from them."""
+"""Sentences of the report about a run, in English and Korean; together with `words` all that it says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from petmood.labels import SPECIES_KO, Language, display
+from petmood.labels import Language, display
+from petmood.report.words import WORDS
 
 if TYPE_CHECKING:  # metrics loads scikit-learn, which a page of pictures does not need
     from petmood.metrics import Caution, Evaluation, Judgement
@@ -43,6 +44,14 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "양쪽에 있습니다. "
         "여기의 모든 수치는 실제보다 높습니다.",
     ),
+    "seen": (
+        "SEEN: {clips} of these clips ({frames} frames) show what the model was trained or chosen on: the same clips "
+        "or "
+        "nearly the same pictures; every number here is too good.",
+        "이미 본 데이터: 이 클립 중 {clips}개(프레임 {frames}개)는 모델의 학습이나 선택에 쓰인 것과 같은 클립이거나 "
+        "거의 "
+        "같은 사진입니다. 여기의 모든 수치는 실제보다 높습니다.",
+    ),
     "no_leak": (
         "No clip and no group of clips stands on two sides of the split.",
         "학습과 평가 양쪽에 함께 있는 클립이나 그룹은 없습니다.",
@@ -78,99 +87,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Judged on the {split} split, made by {by}.",
         "{split} 분할로 평가했습니다. 분할 기준: {by}.",
     ),
-    "group": ("group of clips", "클립 그룹"),
-    "official": ("AI Hub's folders", "AI Hub 공식 폴더"),
-    "train": ("training", "학습"),
-    "val": ("validation", "검증"),
-    "test": ("test", "시험"),
-    "title": ("How good is {run}?", "{run}, 얼마나 믿을 수 있을까?"),
-    "split_head": ("Split and leakage", "분할과 누출"),
-    "split": ("Split", "분할"),
-    "clips": ("Clips", "클립"),
-    "frames": ("Frames", "프레임"),
-    "groups": ("Groups", "그룹"),
-    "numbers_head": ("Key numbers", "핵심 수치"),
-    "numbers_note": (
-        "A clip's answer is the mean over its frames. The frames of a clip are nearly alike: believe the clips.",
-        "클립의 답은 프레임 확률의 평균입니다. 한 클립의 프레임은 거의 같으므로 클립 기준을 믿으세요.",
-    ),
-    "numbers_note_attention": (
-        "A clip's answer weighs its frames by attention, learnt in training. The frames of a clip are nearly alike: "
-        "believe the clips.",
-        "클립의 답은 학습된 어텐션으로 프레임에 가중치를 두어 구합니다. 한 클립의 프레임은 거의 같으므로 클립 기준을 "
-        "믿으세요.",
-    ),
-    "score": ("Score", "점수"),
-    "model": ("Model", "모델"),
-    "always": ("Always “{answer}”", "항상 “{answer}”"),
-    "accuracy": ("Accuracy", "정확도"),
-    "balanced": ("Balanced accuracy", "균형 정확도"),
-    "macro_f1": ("Macro-F1", "Macro-F1"),
-    "count": ("Count", "개수"),
-    "classes_head": ("Per emotion", "감정별"),
-    "emotion": ("Emotion", "감정"),
-    "precision": ("Precision", "정밀도"),
-    "recall": ("Recall", "재현율"),
-    "f1": ("F1", "F1"),
-    "answered": ("Answered", "답한 수"),
-    "trained_on": ("Training clips", "학습 클립"),
-    "dash_note": (
-        "– means that there is nothing to divide by: the emotion does not occur here, or was never answered.",
-        "–는 나눌 값이 없다는 뜻입니다(해당 감정이 없거나 한 번도 답하지 않음).",
-    ),
-    "species_head": ("Per species", "종별"),
-    "species": ("Species", "종"),
-    "unknown": ("unknown", "알 수 없음"),
-    "confusion_head": ("Confusion matrix", "혼동 행렬"),
-    "confusion_clips": ("Clips: truth against answer", "클립: 정답과 모델의 답"),
-    "confusion_note": (
-        "A cell's shade is its share of the row; framed cells are right.",
-        "색의 진하기는 행에서 차지하는 비율이고, 테두리 친 칸이 정답입니다.",
-    ),
-    "truth": ("truth", "정답"),
-    "answer": ("answer", "모델의 답"),
-    "training_head": ("Training", "학습 과정"),
-    "loss": ("Loss (lower is better)", "손실 (낮을수록 좋음)"),
-    "scores": ("Validation scores (higher is better)", "검증 점수 (높을수록 좋음)"),
-    "val_accuracy": ("accuracy of frames", "프레임 정확도"),
-    "val_clip_macro_f1": ("macro-F1 of clips", "클립 macro-F1"),
-    "epoch": ("epoch", "에폭"),
-    "kept_epoch": ("kept", "선택"),
-    "no_curves": (
-        "metrics.csv was not found: there are no curves to draw.",
-        "metrics.csv가 없어 곡선을 그릴 수 없습니다.",
-    ),
-    "refused_head": ("What was refused", "제외된 것"),
-    "refused_note": (
-        "{found} rows found, {kept} good frames by their labels, {crops} of them chosen and packed.",
-        "{found}행 중 라벨이 올바른 프레임은 {kept}개이고, 그중 {crops}개를 골라 사용했습니다.",
-    ),
-    "reason": ("Reason", "이유"),
-    "nothing_refused": ("Nothing was refused.", "제외된 것이 없습니다."),
-    "imbalance_head": ("Class imbalance", "감정 불균형"),
-    "imbalance_note": (
-        "The most frequent emotion has {ratio} times as many frames as the rarest.",
-        "가장 많은 감정의 프레임은 가장 적은 감정의 {ratio}배입니다.",
-    ),
-    "imbalance_chart": ("Clips and frames of the whole data set", "전체 데이터의 클립과 프레임"),
-    "log_axis": ("count, logarithmic axis", "개수 (로그 축)"),
-    "examples_head": ("Examples", "예시"),
-    "examples_note": (
-        "The most confident answers, one frame a clip: right and wrong ones of each true emotion.",
-        "가장 확신한 답을 클립당 한 프레임씩, 정답 감정별로 맞은 것과 틀린 것으로 나누었습니다.",
-    ),
-    "right": ("right", "맞음"),
-    "wrong": ("wrong", "틀림"),
-    "none_right": ("no right answer", "맞은 답 없음"),
-    "none_wrong": ("no wrong answer", "틀린 답 없음"),
-    "settings_head": ("Settings and versions", "설정과 버전"),
-    "training_settings": ("Training", "학습"),
-    "evaluation_settings": ("Evaluation", "평가"),
-    "versions": ("Versions", "버전"),
-    "backbone": ("Network", "신경망"),
-    "f1_chart": ("F1 of each emotion", "감정별 F1"),
-    "cat": ("cat", SPECIES_KO["cat"]),
-    "dog": ("dog", SPECIES_KO["dog"]),
+    **WORDS,
 }
 
 #: Reason word → Korean; the English is `records.REASONS`.

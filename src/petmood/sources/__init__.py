@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from petmood.errors import UserError
@@ -11,18 +11,20 @@ from petmood.sources.folders import open_folders
 from petmood.sources.rows import Source
 from petmood.sources.table import open_table
 from petmood.sources.tree import scan
+from petmood.sources.words import renamed_source
 
 __all__ = ["Source", "open_source"]
 
 _KINDS = "an AI Hub folder (label files and pictures), class folders (happy/*.jpg) or a CSV"
 
 
-def open_source(path: Path, *, named: Sequence[str] = ()) -> Source:
+def open_source(path: Path, *, named: Sequence[str] = (), words: Mapping[str, str] | None = None) -> Source:
     """Look through a source and tell what it is; reads no label and no picture.
 
     Args:
         path: a folder or a CSV file.
         named: further words that name classes (the left sides of merges).
+        words: what the source's own words mean (`words.read_words`).
 
     Raises:
         UserError: it does not exist, is empty, or is nothing that petmood can read.
@@ -31,8 +33,13 @@ def open_source(path: Path, *, named: Sequence[str] = ()) -> Source:
         raise UserError(f"source {path} does not exist.", hint=f"give {_KINDS}")
     if path.is_file():
         if path.suffix.lower() == ".csv":
-            return open_table(path)
+            return open_table(path, words or {})
         raise UserError(f"source {path} is a {path.suffix or 'nameless'} file.", hint=f"give {_KINDS}")
+    found = _open_folder(path, [*named, *(words or ())])
+    return renamed_source(found, words) if words else found
+
+
+def _open_folder(path: Path, named: Sequence[str]) -> Source:
     root = path.resolve()
     tree = scan(root)
     if tree.misnamed:

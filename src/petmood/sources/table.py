@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from petmood.errors import UserError
 from petmood.labels import emotion_of, normalise, species_of
 from petmood.settings import fingerprint
 from petmood.sources.rows import Source, picture_size, raw_rows, split_of
+from petmood.sources.words import renamed
 
 _ROWS_A_TASK = 2048
 
@@ -67,8 +69,8 @@ class TableTask:
         return raw_rows(rows)
 
 
-def open_table(path: Path) -> Source:
-    """Read a CSV and tell which column is what.
+def open_table(path: Path, words: Mapping[str, str] = MappingProxyType({})) -> Source:
+    """Read a CSV and tell which column is what; ``words`` are what its labels mean (`words.read_words`).
 
     Raises:
         UserError: unreadable, empty, a needed column is missing, or the labels are numbers.
@@ -78,12 +80,16 @@ def open_table(path: Path) -> Source:
         raise UserError(f"table {path} has no rows.", hint="a header line and one line a frame are expected")
     columns = _recognise(path, raw.columns)
     table = raw.select(pl.col(source).alias(name) for name, source in columns.items())
+    # Before all else: clips are cut apart by what their labels mean, and numbers that the table explains are none.
+    table = table.with_columns(
+        renamed(table[name], words) for name in ("emotion_text", "owner_text") if name in columns
+    )
     _refuse_numbers(path, table)
     rows = _completed(table, path.parent.resolve())
     measure = "image_width" not in columns or "image_height" not in columns
     tasks = [TableTask(rows[start : start + _ROWS_A_TASK], measure) for start in range(0, len(rows), _ROWS_A_TASK)]
     stamp = path.stat()
-    mark = fingerprint("table", str(path.resolve()), stamp.st_size, stamp.st_mtime_ns)
+    mark = fingerprint("table", str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, *sorted(words.items()))
     return Source("table", "rows", tasks, mark, has_owner_labels="owner_text" in columns)
 
 
@@ -141,7 +147,8 @@ def _refuse_numbers(path: Path, table: pl.DataFrame) -> None:
     if len(texts) and texts.str.contains(r"^\d+(\.0*)?$").all():
         raise UserError(
             f"table {path} has numbers as labels ({', '.join(sorted(texts.unique())[:6])}), which name no emotion.",
-            hint="write the emotions' names (행복/즐거움 or happy …), so that one order numbers them everywhere",
+            hint="write the emotions' names (행복/즐거움 or happy …), so that one order numbers them everywhere; "
+            "`petmood evaluate --source` takes a table that says what they mean (--map)",
         )
 
 

@@ -1,0 +1,1 @@
+"""What would make a training fail or lie, found before hours are spent on it."""
