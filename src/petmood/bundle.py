@@ -254,8 +254,8 @@ def assume_shares(folder: Path, shares: Mapping[str, float]) -> BundleInfo:
     return changed
 
 
-def keep_certainty(folder: Path, certainty: Certainty) -> BundleInfo:
-    """Write into a bundle how its probabilities are to be read; one atomic write.
+def keep_certainty(folder: Path, certainty: Certainty | None) -> BundleInfo:
+    """Write into a bundle how its probabilities are to be read (None: not known); one atomic write.
 
     Raises:
         UserError: no usable bundle.

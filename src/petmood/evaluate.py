@@ -18,14 +18,14 @@ import polars as pl
 import petmood
 from petmood.bundle import BundleInfo, check_same_classes, data_fingerprints, keep_certainty, read_info
 from petmood.errors import UserError
-from petmood.judging import Answered, certainty_of, judged, training_clips
+from petmood.judging import Answered, certainty_of, fitted_on, judged, training_clips
 from petmood.loading import data_classes, load_samples
 from petmood.metrics import Caution, Evaluation, Speed
 from petmood.parallel import progress
 from petmood.predict import Predictor
 from petmood.recipes.evaluation import EvaluateSettings
 from petmood.records import Certainty
-from petmood.settings import fingerprint, to_plain
+from petmood.settings import to_plain
 from petmood.workspace import Workspace, write_json, write_table
 
 Split = Literal["train", "val", "test"]
@@ -102,12 +102,11 @@ def _certainty(run: Path, info: BundleInfo, judge_of: _Judge, validation: Answer
     frames = judge_of.workspace.read_frames().filter(pl.col("keep") & (pl.col("split") == "val"))
     if frames.is_empty():
         return None
-    fitted_on = fingerprint("certainty", frames["frame_id"].to_list(), frames["emotion"].to_list(), info.check)
-    if info.certainty and info.certainty.fitted_on == fitted_on:
+    if info.certainty and info.certainty.fitted_on == fitted_on(frames, info.check):
         return info.certainty
     if validation is None:
         validation, _ = judge_of.answered("val")
-    found = dataclasses.replace(certainty_of(validation), fitted_on=fitted_on)
+    found = certainty_of(validation, info.check)
     keep_certainty(run, found)
     return found
 

@@ -34,6 +34,7 @@ from petmood.metrics import (
 )
 from petmood.metrics.shortcuts import Known, shortcuts
 from petmood.records import Certainty
+from petmood.settings import fingerprint
 
 #: Share of the sets of answers that shall hold the truth.
 LEVEL = 0.9
@@ -123,9 +124,15 @@ def training_clips(frames: pl.DataFrame, classes: Sequence[str]) -> Known:
     return known(clips, np.array([numbers[name] for name in clips["emotion"]], np.int64))
 
 
-def certainty_of(validation: Answered) -> Certainty:
-    """Temperatures and thresholds by the validation clips."""
-    return fit_certainty(validation.of_frames(), validation.of_clips(), level=LEVEL)
+def fitted_on(frames: pl.DataFrame, check: Sequence[float]) -> str:
+    """Fingerprint of validation frames, their labels, and the model (the answers of its self-check)."""
+    return fingerprint("certainty", frames["frame_id"].to_list(), frames["emotion"].to_list(), list(check))
+
+
+def certainty_of(validation: Answered, check: Sequence[float]) -> Certainty:
+    """Temperatures and thresholds by the validation clips, of the model with this self-check."""
+    found = fit_certainty(validation.of_frames(), validation.of_clips(), level=LEVEL)
+    return dataclasses.replace(found, fitted_on=fitted_on(validation.frames, check))
 
 
 def judged(

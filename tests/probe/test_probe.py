@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from fixtures.workspaces import make_workspace
-from petmood.bundle import load_bundle
+from petmood.bundle import keep_certainty, load_bundle, read_info
 from petmood.cli import run as command
 from petmood.errors import UserError
 from petmood.evaluate import evaluate
@@ -78,6 +78,20 @@ def test_the_model_answers_as_the_fit_did(probed, workspace):
     assert np.allclose(answers, logits.softmax(dim=1).numpy(), atol=5e-3)
     scores = validation_scores(logits, samples.labels, samples.clips)
     assert scores == pytest.approx(dict(probed.scores), abs=1e-4)
+
+
+def test_it_knows_how_its_probabilities_are_to_be_read_and_evaluation_believes_it(workspace):
+    run = probe(workspace, "certain", QUICK, recipe="probe", quiet=True).run
+    kept = read_info(run).certainty
+    evaluate(run, EvaluateSettings(split="test"), quiet=True)
+    assert read_info(run).certainty == kept
+    # Fitted anew through the pictures themselves it is the same, up to the rounding of the features.
+    keep_certainty(run, None)
+    evaluate(run, EvaluateSettings(split="test"), quiet=True)
+    again = read_info(run).certainty
+    assert again.fitted_on == kept.fitted_on
+    assert again.frames.temperature == pytest.approx(kept.frames.temperature, rel=0.02)
+    assert again.clips.threshold == pytest.approx(kept.clips.threshold, abs=0.01)
 
 
 def test_the_batch_norm_holds_the_standardisation_of_the_training_clips(probed, workspace):

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 from torch import nn
 
-from petmood.bundle import INFO_FILE, WEIGHTS_FILE, RunOrigin, save_bundle
+from petmood.bundle import INFO_FILE, WEIGHTS_FILE, RunOrigin, keep_certainty, save_bundle
 from petmood.errors import UserError
 from petmood.features import CropFeatures, crop_features, describer
+from petmood.judging import Answered, certainty_of
 from petmood.loading import Samples, data_classes, load_samples
 from petmood.losses import validation_scores
 from petmood.model import EmotionNet
@@ -34,6 +36,7 @@ _USED = frozenset({
     *("method", "pool", "folds", "model", "image_size", "fit", "pretrained", "init", "new_head", "loss"),
     *("class_weights", "seed", "limit", "batch_size", "threads", "device", "compile"),
 })  # fmt: skip
+Scores = npt.NDArray[np.float32]
 _SCORES = ("val_loss", "val_accuracy", "val_clip_macro_f1")
 #: Rows that are copied out of the cache at once.
 _AT_ONCE = 65_536
@@ -300,8 +303,9 @@ def _save(
     """Write the run's model; returns its validation scores."""
     backbone, preprocessing = describer(describe)
     net = assembled(backbone, fitted, clip_head)
-    scores = _scores(net, features, plan.val)
-    save_bundle(
+    logits, attention = _answers(net, features, plan.val)
+    scores = validation_scores(logits, plan.val.labels, plan.val.clips, attention)
+    info = save_bundle(
         plan.run,
         net,
         plan.workspace,
@@ -315,11 +319,18 @@ def _save(
         training_clips=dict(zip(plan.classes, fitted.counts.tolist(), strict=True)),
         init=plan.origin,
     )
+    answered = Answered(
+        frames=plan.val.frames,
+        labels=plan.val.labels,
+        probabilities=logits.softmax(dim=1).numpy(),
+        attention=attention,
+    )
+    keep_certainty(plan.run, certainty_of(answered, info.check))
     return scores
 
 
-def _scores(net: EmotionNet, features: CropFeatures, val: Samples) -> dict[str, float]:
-    """Validation scores of a head, from the cached features."""
+def _answers(net: EmotionNet, features: CropFeatures, val: Samples) -> tuple[torch.Tensor, Scores | None]:
+    """Logits (frames, classes) and, if the head has it, attention (frames,) of the validation frames, by the cache."""
     rows = features.rows(val.frames["frame_id"])
     logits, attention = [], []
     with torch.inference_mode():
@@ -328,5 +339,4 @@ def _scores(net: EmotionNet, features: CropFeatures, val: Samples) -> dict[str, 
             logits.append(net.classifier(normalised))
             if net.attention is not None:
                 attention.append(net.attention(normalised))
-    scores = torch.cat(attention).numpy() if attention else None
-    return validation_scores(torch.cat(logits), val.labels, val.clips, scores)
+    return torch.cat(logits), torch.cat(attention).numpy() if attention else None
