@@ -64,7 +64,7 @@ EMOTIONS = ("calm", "happy", "aggressive", "angry", "anxious", "fear")
 
 def make(clips: int) -> Path:
     """A work folder as `petmood index` leaves it."""
-    from petmood.records import FRAME_SCHEMA, REJECT_SCHEMA
+    from petmood.schemas import FRAME_SCHEMA, REJECT_SCHEMA
     from petmood.workspace import Workspace
 
     root = WORK / f"curate-{clips}"

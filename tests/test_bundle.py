@@ -10,10 +10,10 @@ import torch
 from fixtures.workspaces import make_workspace
 from petmood.bundle import check_same_classes, load_bundle, read_info, save_bundle
 from petmood.errors import UserError
+from petmood.geometry import CropGeometry
 from petmood.labels import fingerprint
 from petmood.model import EmotionNet
 from petmood.preprocess import Preprocessing
-from petmood.records import CropGeometry
 from petmood.weights import create_backbone
 
 MODEL = "test_efficientnet"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import petmood.elsewhere
 import petmood.evaluate
+from fixtures.detectors import DOG, guess, write_yolox
 from fixtures.runs import FakePredictor, make_run
 from fixtures.trees import Tree, picture
 from petmood.bundle import FORMAT
@@ -187,6 +188,19 @@ def test_crops_are_cut_as_the_model_knows_them(run, own, other, table):
     assert content["format"] == FORMAT
     evaluate_there(run, own, other, "--map", table)
     assert Workspace.open(own / "elsewhere/their-photos/work").mark("pack")["settings"] == content["geometry"]
+
+
+def test_animals_are_found_there_if_they_were_in_the_own_photos(run, own, other, table, tmp_path, monkeypatch):
+    weights = write_yolox(tmp_path / "y.onnx", guess(9, 0, 0, 64, 40, DOG))
+    monkeypatch.setenv("PETMOOD_DETECTOR", str(weights))
+    mark = own.parents[1] / "index.json"
+    content = read_json(mark)
+    write_json(mark, {**content, "settings": {**content["settings"], "detect": True}})
+    code, _, err = evaluate_there(run, own, other, "--map", table)
+    assert code == 0, err
+    frames = Workspace(own / "elsewhere/their-photos/work").read_frames()
+    assert set(frames["height"]) == {40}
+    assert set(frames["image_height"]) == {SIZE[1]}
 
 
 def test_pictures_that_the_model_was_trained_on_are_named_and_can_be_left_out(run, own, other, table):

@@ -91,10 +91,10 @@ def test_evaluation_looks_at_the_test_clips_alone(trained):
 
 def test_a_photo_is_answered_in_korean_or_as_json(trained, place, capsys):
     photo = pl.read_parquet(place / "work" / "frames.parquet").filter("keep")["path"][0]
-    assert run(["predict", str(trained), photo, "--json"]) == 0
+    assert run(["predict", str(trained), photo, "--whole", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-    assert run(["predict", str(trained), photo, "--lang", "ko"]) == 0
+    assert run(["predict", str(trained), photo, "--whole", "--lang", "ko"]) == 0
     assert "행복/즐거움" in capsys.readouterr().out
 
 

@@ -11,9 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from petmood import media
-from petmood.media import BadPictureError, crop_window, cut, decode, encode, inspect, output_size, probe
-from petmood.records import REASONS, Box, CropGeometry
+from petmood import media, pictures
+from petmood.geometry import Box, CropGeometry, crop_window, output_size
+from petmood.media import cut, decode, encode, inspect, probe
+from petmood.pictures import BadPictureError
+from petmood.records import REASONS
 
 WIDTH, HEIGHT = 640, 360
 GEOMETRY = CropGeometry(margin=0.1, shorter_side=96, quality=90)
@@ -369,7 +371,7 @@ def test_a_box_that_leaves_nothing_is_refused(box):
 
 
 def test_a_decompression_bomb_is_refused_before_decoding(monkeypatch):
-    monkeypatch.setattr(media, "MAX_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", WIDTH * HEIGHT - 1)
     for kind in ("JPEG", "PNG"):
         assert reason_of(cut, stored(kind=kind), None, GEOMETRY) == "unreadable_image"
 

@@ -1,8 +1,7 @@
 """One inference path: photos, crops and batches give the same answers, failures are values, output can be read."""
 
-import json
-import re
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,17 +10,16 @@ import torch
 
 from fixtures.workspaces import make_workspace
 from petmood.bundle import Bundle, assume_shares, load_bundle, read_info, save_bundle
-from petmood.cli import run as command
-from petmood.cli.predict import expand, parse_box, system_language, width_of
 from petmood.crops import CropStore
 from petmood.errors import UserError
+from petmood.geometry import Box, parse_box
 from petmood.loading import load_samples
+from petmood.look import Looker
 from petmood.media import cut, encode
 from petmood.metrics import clip_means
 from petmood.model import FrameAttention
 from petmood.predict import Predictor
 from petmood.recipes import TrainSettings
-from petmood.records import Box
 from petmood.train import train
 
 # OpenMP threads wait by spinning: beside other processes on few cores these small steps would take 20 times as long.
@@ -51,15 +49,21 @@ def photos(workspace):
     return workspace.read_frames()["path"].to_list()[::7]
 
 
+def photos_of(engine, paths, box=None):
+    """One answer a photo: of the box, or of all of it."""
+    looker = Looker(engine, None, whole=True)
+    return [answer for (answer,) in looker.files((str(path), Path(path), box) for path in paths)]
+
+
 def shares(prediction):
     return np.array(list(prediction.probabilities.values()))
 
 
 def test_a_batch_answers_as_single_photos_do(predictor, photos):
-    together = list(predictor.photos(photos))
+    together = photos_of(predictor, photos)
     assert [one.source for one in together] == photos
     for path, answer in zip(photos, together, strict=True):
-        (alone,) = predictor.photos([path])
+        (alone,) = photos_of(predictor, [path])
         np.testing.assert_allclose(shares(alone), shares(answer), atol=1e-5)
         assert alone.emotion == answer.emotion
         assert list(answer.probabilities) == ["happy", "calm", "angry"]
@@ -86,7 +90,7 @@ def test_a_photo_answers_as_its_packed_crop(predictor, workspace):
     # Preprocessing is the same in training, evaluation and prediction: only the crop's JPEG rounding lies between.
     frames = workspace.read_frames()
     crops = predictor.crops(CropStore(workspace.crops)).probabilities
-    photos = np.stack([shares(answer) for answer in predictor.photos(frames["path"])])
+    photos = np.stack([shares(answer) for answer in photos_of(predictor, frames["path"])])
     np.testing.assert_allclose(photos, crops, atol=0.03)
 
 
@@ -97,9 +101,9 @@ def test_a_box_cuts_as_packing_does(predictor, tmp_path):
     box = Box(300, 100, 400, 350)
     crop = cut((tmp_path / "photo.jpg").read_bytes(), box, predictor.info.geometry)
     (tmp_path / "crop.jpg").write_bytes(encode(crop.pixels, 90))
-    (boxed,) = predictor.photos([tmp_path / "photo.jpg"], box=box)
-    (packed,) = predictor.photos([tmp_path / "crop.jpg"])
-    (whole,) = predictor.photos([tmp_path / "photo.jpg"])
+    (boxed,) = photos_of(predictor, [tmp_path / "photo.jpg"], box=box)
+    (packed,) = photos_of(predictor, [tmp_path / "crop.jpg"])
+    (whole,) = photos_of(predictor, [tmp_path / "photo.jpg"])
     np.testing.assert_allclose(shares(boxed), shares(packed), atol=0.03)
     assert np.abs(shares(boxed) - shares(whole)).max() > 1e-4
 
@@ -119,7 +123,7 @@ def test_an_answer_needs_no_certainty(run, photos):
     bundle = load_bundle(run)
     bundle.net.classifier.weight.data.mul_(0)
     bundle.net.classifier.bias.data.copy_(bundle.net.classifier.bias.new_tensor([0.0, 0.001, 0.0]))
-    for answer in Predictor(Bundle(bundle.info, bundle.net), device="cpu").photos(photos[:3]):
+    for answer in photos_of(Predictor(Bundle(bundle.info, bundle.net), device="cpu"), photos[:3]):
         assert answer.emotion == "calm"
         assert max(answer.probabilities.values()) < 0.34
 
@@ -205,7 +209,7 @@ def test_failures_are_values_in_their_place(predictor, photos, tmp_path):
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("hello")
     inputs = [photos[0], tmp_path / "empty.jpg", tmp_path / "none.jpg", photos[1], tmp_path / "text.jpg", tmp_path]
-    answers = list(predictor.photos(inputs))
+    answers = photos_of(predictor, inputs)
     assert [one.source for one in answers] == [str(path) for path in inputs]
     reasons = ["", "empty_image", "no_image", "", "unreadable_image", "unreadable_image"]
     assert [one.reason for one in answers] == reasons
@@ -214,7 +218,7 @@ def test_failures_are_values_in_their_place(predictor, photos, tmp_path):
 
 
 def test_a_box_outside_the_photo_is_a_reason(predictor, photos):
-    (answer,) = predictor.photos(photos[:1], box=Box(5000, 5000, 10, 10))
+    (answer,) = photos_of(predictor, photos[:1], box=Box(5000, 5000, 10, 10))
     assert answer.reason == "box_outside_image"
 
 
@@ -222,38 +226,6 @@ def test_cuda_without_a_gpu_is_an_error(run, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="device cuda is not available"):
         Predictor.load(run, device="cuda")
-
-
-def test_the_table_is_aligned(run, photos, capsys):
-    assert command(["predict", str(run), *photos[:2], "--lang", "ko", "--device", "cpu"]) == 0
-    header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["photo", "emotion", "행복/즐거움", "편안/안정", "화남/불쾌"]
-    first_number = [width_of(line[: re.search(r"\d\.\d{3}", line).start()]) for line in lines]
-    assert first_number == [width_of(header[: header.index("행복")])] * 2
-
-
-def test_json_lines_and_exit_code(run, photos, capsys, tmp_path):
-    missing = str(tmp_path / "none.jpg")
-    assert command(["predict", str(run), photos[0], missing, "--json", "--device", "cpu"]) == 1
-    captured = capsys.readouterr()
-    good, bad = [json.loads(line) for line in captured.out.splitlines()]
-    assert (good["source"], bad["source"], bad["reason"]) == (photos[0], missing, "no_image")
-    assert set(good["probabilities"]) == {"happy", "calm", "angry"}
-    assert "1 of 2 pictures could not be used" in captured.err
-
-
-def test_folders_stand_for_their_pictures(tmp_path):
-    for name in ("b.jpg", "a.PNG", "notes.txt", "deep/c.webp"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    assert [path.name for path in expand([tmp_path])] == ["a.PNG", "b.jpg", "c.webp"]
-    with pytest.raises(UserError, match="holds no pictures"):
-        list(expand([make_empty(tmp_path)]))
-
-
-def make_empty(folder):
-    (folder / "empty").mkdir()
-    return folder / "empty"
 
 
 @pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,4,5"])
@@ -265,12 +237,6 @@ def test_a_bad_box_is_explained(text):
 def test_a_good_box_is_read():
     assert parse_box("1, 2,30,40") == Box(1, 2, 30, 40)
     assert parse_box("") is None
-
-
-def test_the_language_follows_the_system():
-    assert system_language({"LANG": "ko_KR.UTF-8"}) == "ko"
-    assert system_language({"LANG": "ko_KR.UTF-8", "LC_ALL": "C"}) == "en"
-    assert system_language({}) == "en"
 
 
 def test_a_saved_bundle_of_another_run_can_be_saved_again(run, workspace, tmp_path):

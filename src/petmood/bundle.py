@@ -27,10 +27,11 @@ from pydantic.dataclasses import dataclass
 import petmood
 from petmood import labels
 from petmood.errors import UserError
-from petmood.media import Pixels
+from petmood.geometry import CropGeometry
 from petmood.model import EmotionNet
+from petmood.pictures import Pixels
 from petmood.preprocess import Preprocessing
-from petmood.records import Certainty, CropGeometry, Pool
+from petmood.records import Certainty, Pool
 from petmood.settings import SETTINGS, build, to_plain
 from petmood.weights import create_backbone
 from petmood.workspace import Stage, Workspace, read_json, replacing, write_json

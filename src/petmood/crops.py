@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from petmood.errors import UserError
-from petmood.media import Pixels, decode
+from petmood.media import decode
+from petmood.pictures import Pixels
 from petmood.workspace import read_table, replacing
 
 #: One row a crop (``crops/crops.parquet``), in the order of ``frames.parquet``.

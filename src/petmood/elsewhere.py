@@ -63,7 +63,7 @@ def elsewhere(
     info = read_info(run)
     asked = _asked(run, other)  # what is wrong with the source is told before hours are spent
     own = _own(run, settings, quiet=quiet)
-    own_work = Workspace.open(run.parent.parent)
+    own_work = Workspace.of_run(run)
     left_out = _prepare(asked, own_work, info, jobs=jobs, quiet=quiet)
     found = _judged(asked, own_work, run, settings, quiet=quiet)
     result = _result(asked, own, found, left_out)
@@ -154,7 +154,7 @@ def _asked(run: Path, other: ElsewhereSettings) -> _Asked:
     if before not in (None, str(source.resolve())):
         hint = "give this one another --name"
         raise UserError(f"folder {folder} holds what was found of another source, {before}.", hint=hint)
-    index_settings = _index_settings(Workspace.open(run.parent.parent), other, opened)
+    index_settings = _index_settings(Workspace.of_run(run), other, opened)
     return _Asked(source, opened.kind, folder, words, index_settings, other)
 
 
@@ -162,6 +162,8 @@ def _index_settings(own: Workspace, other: ElsewhereSettings, opened: Source) ->
     """Those of the run's own index, but for what is asked for; a source with one label has no choice of it."""
     kept = own.require("index")["settings"]
     settings = {name: kept[name] for name in ("label", "box", "species", "merge") if name in kept}
+    if opened.kind != "aihub":  # a model that has seen crops of animals is asked about such
+        settings["detect"] = kept.get("detect", False)
     if other.label != "same":
         settings["label"] = other.label
     elif not opened.has_owner_labels:

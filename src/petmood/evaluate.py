@@ -17,7 +17,6 @@ import polars as pl
 
 import petmood
 from petmood.bundle import BundleInfo, check_same_classes, data_fingerprints, keep_certainty, read_info
-from petmood.errors import UserError
 from petmood.judging import Answered, certainty_of, fitted_on, judged, training_clips
 from petmood.loading import data_classes, load_samples
 from petmood.metrics import Caution, Evaluation, Speed
@@ -40,7 +39,7 @@ def evaluate(run: Path, settings: EvaluateSettings = EvaluateSettings(), *, quie
     """
     run = run.absolute()
     info = read_info(run)
-    workspace = _workspace_of(run)
+    workspace = Workspace.of_run(run)
     classes = data_classes(workspace)
     check_same_classes(info, classes, where=f"work folder {workspace.root}")
     split = _chosen_split(workspace, settings)
@@ -109,16 +108,6 @@ def _certainty(run: Path, info: BundleInfo, judge_of: _Judge, validation: Answer
     found = certainty_of(validation, info.check)
     keep_certainty(run, found)
     return found
-
-
-def _workspace_of(run: Path) -> Workspace:
-    try:
-        return Workspace.open(run.parent.parent)
-    except UserError as error:
-        raise UserError(
-            f"run folder {run} is not in a work folder: {error.message}",
-            hint="evaluation needs the pictures: give WORK/runs/NAME, where `petmood train` left it",
-        ) from None
 
 
 def _chosen_split(workspace: Workspace, settings: EvaluateSettings) -> Split:

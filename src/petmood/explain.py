@@ -27,8 +27,8 @@ from torch import nn
 from petmood.bundle import Bundle, load_bundle, read_info
 from petmood.crops import CropStore
 from petmood.errors import UserError
-from petmood.media import Pixels
 from petmood.metrics.galleries import examples
+from petmood.pictures import Pixels
 from petmood.preprocess import Preprocessing
 from petmood.workspace import Workspace, read_table, write_table
 
@@ -147,7 +147,7 @@ def write_heat_maps(run: Path, chosen: pl.DataFrame, *, device: str = "auto") ->
     Raises:
         UserError: no usable model, no workspace around it, or no cuda where it is asked for.
     """
-    workspace = Workspace.open(run.absolute().parent.parent)
+    workspace = Workspace.of_run(run)
     crops = read_table(workspace.crops / "crops.parquet")
     wanted = chosen.select("frame_id", "answer").unique("frame_id", keep="first", maintain_order=True)
     table = wanted.join(crops, on="frame_id", how="inner", maintain_order="left").head(MOST)
@@ -172,6 +172,24 @@ def _rows(
         on_crop = over_crop(heat, preprocessing, picture.shape[0], picture.shape[1])
         rows.append((name, answer, *on_crop.shape, on_crop.tobytes()))
     return rows
+
+
+def heat_of(bundle: Bundle, crop: Pixels, emotion: str, *, device: str = "auto") -> Heat:
+    """What speaks for an emotion in one crop, uint8 (h, w) in the crop's proportions, longer side ``LONGER_SIDE``.
+
+    Args:
+        bundle: as it was loaded, batch norms not folded away.
+        crop: RGB, uint8, height × width × 3.
+        emotion: one of the model's classes.
+        device: auto, cpu or cuda.
+
+    Raises:
+        UserError: no cuda where it is asked for.
+    """
+    preprocessing, where = bundle.info.preprocessing, _device(device)
+    square = torch.from_numpy(preprocessing.prepare(crop)).permute(2, 0, 1)[None].to(where)
+    (heat,) = heat_maps(bundle.net.to(where), preprocessing, square, [bundle.info.classes.index(emotion)])
+    return over_crop(heat, preprocessing, crop.shape[0], crop.shape[1])
 
 
 def over_crop(heat: Heat, preprocessing: Preprocessing, height: int, width: int) -> Heat:

@@ -24,8 +24,9 @@ import torch
 
 from petmood.crops import CropStore
 from petmood.errors import UserError
-from petmood.media import Pixels, decode, size_of
+from petmood.media import decode, size_of
 from petmood.parallel import cores
+from petmood.pictures import Pixels
 from petmood.preprocess import Augmentation, Preprocessing, random_draws
 from petmood.sampling import ClipSampler, Numbers, deal
 from petmood.settings import fingerprint

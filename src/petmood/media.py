@@ -8,46 +8,28 @@ through Pillow. Both ways give the same crop up to rounding: of values, and of e
 from __future__ import annotations
 
 import dataclasses
-import io
-import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from petmood.records import Box, CropGeometry
+from petmood.geometry import (
+    Box,
+    CropGeometry,
+    Reduction,
+    crop_window,
+    output_size,
+    reduced,
+    reduction_of,
+    within_two,
+)
+from petmood.pictures import BadPictureError, Pixels, check_end, check_size, decode_any, opened, orientation
 
-Pixels = npt.NDArray[np.uint8]
-#: Parts of a JPEG's width and height at which it can be decoded quickly: 1/1, 1/2, 1/4, 1/8.
-Reduction = Literal[1, 2, 4, 8]
-
-#: Larger pictures are refused before decoding: they are decompression bombs or scans, not photos of a pet.
-MAX_PIXELS = 120_000_000
-_EXIF_ORIENTATION = 0x0112
-#: What Pillow may take a file for. Others start further programs (EPS) or are no photos.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-#: A JPEG's end mark stands in this many last bytes, unless something was appended to the file.
-_TAIL = 1024
 #: How libjpeg's warnings begin, after which the whole picture is there; any other complaint has ended the decoding.
 _REPAIRED = ("corrupt jpeg data", "inconsistent progression", "invalid sos parameters")
 _HARMLESS = ("unknown adobe color transform", "warning: unknown jfif revision")
 #: Decoding fewer rows is worth a copy of the file's bytes only if it saves at least this share of them.
 _MIN_ROWS_SAVED = 0.1
-
-
-class BadPictureError(Exception):
-    """A picture that cannot be used: ``reason`` is one of ``records.REASONS``, ``detail`` is for people."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,25 +52,6 @@ class PictureInfo:
     """An upright JPEG in grey or YCbCr, for the fast way."""
 
 
-def crop_window(box: Box, margin: float, image_width: int, image_height: int) -> Box:
-    """The box widened by ``margin`` of its size on each side, cut at the picture's edge.
-
-    >>> crop_window(Box(100, 50, 200, 100), 0.1, 310, 400)
-    Box(x=80, y=40, width=230, height=120)
-    """
-    left = max(0, math.floor(box.x - margin * box.width))
-    top = max(0, math.floor(box.y - margin * box.height))
-    right = min(image_width, math.ceil(box.x + box.width + margin * box.width))
-    bottom = min(image_height, math.ceil(box.y + box.height + margin * box.height))
-    return Box(left, top, right - left, bottom - top)
-
-
-def output_size(window: Box, shorter_side: int) -> tuple[int, int]:
-    """Width and height of the stored crop: shorter side as asked, proportions kept, never enlarged."""
-    scale = min(1.0, shorter_side / min(window.width, window.height))
-    return max(1, round(window.width * scale)), max(1, round(window.height * scale))
-
-
 def probe(data: bytes) -> PictureInfo:
     """Size and kind of a picture from its first bytes, without decoding it.
 
@@ -103,12 +66,12 @@ def probe(data: bytes) -> PictureInfo:
         except (ValueError, KeyError) as error:  # KeyError: it knows no name for what a cut-off header says
             raise BadPictureError("unreadable_image", f"no JPEG header ({error})") from None
         # Only a file whose head speaks of Exif can be rotated: spare the others the slow parser.
-        rotated = b"Exif" in data[:65536] and _orientation(data) != 1
+        rotated = b"Exif" in data[:65536] and orientation(data) != 1
         if not rotated:
             return PictureInfo(width, height, plain_jpeg=colour in {"YCbCr", "Gray"})
-    with _opened(data) as image:
+    with opened(data) as image:
         width, height = image.size
-    if _orientation(data) >= 5:
+    if orientation(data) >= 5:
         width, height = height, width
     return PictureInfo(width, height, plain_jpeg=False)
 
@@ -121,33 +84,18 @@ def inspect(data: bytes, *, expected: tuple[int, int] | None = None) -> PictureI
     """
     info = _checked(data, expected)
     if not info.plain_jpeg:
-        _decode_any(data)
+        decode_any(data)
     return info
 
 
 def _checked(data: bytes, expected: tuple[int, int] | None) -> PictureInfo:
     info = probe(data)
-    if info.width * info.height > MAX_PIXELS:
-        raise BadPictureError("unreadable_image", f"{info.width} × {info.height} pixels are more than {MAX_PIXELS:,}")
+    check_size(info.width, info.height)
     if expected is not None and expected != (info.width, info.height):
         detail = f"label {expected[0]} × {expected[1]}, picture {info.width} × {info.height}"
         raise BadPictureError("size_differs", detail)
-    if data[:2] == b"\xff\xd8" and not _has_end_mark(data):
-        raise BadPictureError("truncated_image", f"the file ends without an end mark after {len(data):,} bytes")
+    check_end(data)
     return info
-
-
-def _has_end_mark(data: bytes) -> bool:
-    """Whether a JPEG ends as one should. Phones append videos, so the mark may stand anywhere behind the picture."""
-    return b"\xff\xd9" in data[-_TAIL:] or data.find(b"\xff\xd9", _scan_start(data)) >= 0
-
-
-def _scan_start(data: bytes) -> int:
-    """Position of a JPEG's first scan: behind its head, whose thumbnail has an end mark of its own."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return position
 
 
 def cut(data: bytes, box: Box | None, geometry: CropGeometry, *, expected: tuple[int, int] | None = None) -> Crop:
@@ -164,13 +112,51 @@ def cut(data: bytes, box: Box | None, geometry: CropGeometry, *, expected: tuple
             leaves nothing of the picture, ``box_outside_image``.
     """
     info = _checked(data, expected)
-    whole = Box(0, 0, info.width, info.height)
-    window = whole if box is None else crop_window(box, geometry.margin, info.width, info.height)
-    if window.width <= 0 or window.height <= 0:
-        raise BadPictureError("box_outside_image", f"{box} leaves nothing of {info.width} × {info.height}")
+    window = _window(box, geometry.margin, info.width, info.height)
     if info.plain_jpeg:
         return _cut_jpeg(data, info, window, geometry.shorter_side)
-    return Crop(_cut_out(_decode_any(data), window, geometry.shorter_side), damaged=False)
+    return Crop(_cut_out(decode_any(data), window, geometry.shorter_side), damaged=False)
+
+
+def cut_pixels(pixels: Pixels, box: Box | None, geometry: CropGeometry) -> Pixels:
+    """One animal cut out of an upright picture that is decoded already, as `cut` does it.
+
+    Args:
+        pixels: RGB, uint8, height × width × 3.
+        box: where the animal is, in pixels; None takes the whole picture.
+        geometry: margin and size of the crop.
+
+    Raises:
+        BadPictureError: ``box_outside_image``.
+    """
+    height, width = pixels.shape[:2]
+    return _cut_out(pixels, _window(box, geometry.margin, width, height), geometry.shorter_side)
+
+
+def glance(data: bytes, *, least: int) -> tuple[Pixels, PictureInfo]:
+    """A picture for finding things in it, and what its head says.
+
+    A plain JPEG may be decoded at 1/2, 1/4 or 1/8 of its size.
+
+    Args:
+        data: the file's bytes.
+        least: pixels that the longer side keeps, if it has them.
+
+    Raises:
+        BadPictureError: as `cut`, but for ``size_differs`` and ``box_outside_image``.
+    """
+    info = _checked(data, None)
+    if not info.plain_jpeg:
+        return decode_any(data), info
+    longer = max(info.width, info.height)
+    reduction = next((part for part in (8, 4, 2) if longer >= part * least), 1)
+    width, height = -(-info.width // reduction), -(-info.height // reduction)
+    try:
+        pixels = simplejpeg.decode_jpeg(data, fastdct=True, min_width=width, min_height=height, strict=True)
+    except ValueError as error:
+        _judge_warning(str(error), rows_limited=False)
+        pixels = simplejpeg.decode_jpeg(data, fastdct=True, min_width=width, min_height=height, strict=False)
+    return pixels, info
 
 
 def encode(pixels: Pixels, quality: int) -> bytes:
@@ -208,12 +194,10 @@ def thumbnail(jpeg: bytes | memoryview, side: int) -> Pixels:
 
 def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) -> Crop:
     """Decode the rows that hold the window, scaled as far down as the crop allows, then cut and resize."""
-    scale = min(1.0, shorter_side / min(window.width, window.height))
     limited = _limited_to_rows(data, info.height, window.y + window.height)
     height = info.height if limited is data else _rows_needed(window.y + window.height)
-    # libjpeg-turbo can scale by any number of eighths, but only halving is vectorised: 7/8 takes twice as long as 8/8.
-    eighths = next((number for number in (1, 2, 4) if number >= 8 * scale), 8)
-    width, rows = math.ceil(info.width * eighths / 8), math.ceil(height * eighths / 8)
+    reduction = reduction_of(window, shorter_side)
+    width, rows = -(-info.width // reduction), -(-height // reduction)
     pixels = np.empty((rows, width, 3), np.uint8)
     damaged = False
     try:
@@ -222,7 +206,7 @@ def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) ->
         simplejpeg.decode_jpeg(
             limited,
             fastdct=True,
-            fastupsample=scale < 1,
+            fastupsample=shorter_side < min(window.width, window.height),
             min_width=width,
             min_height=rows,
             buffer=pixels,
@@ -230,10 +214,7 @@ def _cut_jpeg(data: bytes, info: PictureInfo, window: Box, shorter_side: int) ->
         )
     except ValueError as error:
         damaged = _judge_warning(str(error), rows_limited=limited is not data)
-    factor = eighths / 8
-    left, top = round(window.x * factor), round(window.y * factor)
-    right, bottom = round((window.x + window.width) * factor), round((window.y + window.height) * factor)
-    region = pixels[top:bottom, left:right]
+    region = pixels[reduced(window, reduction)]
     return Crop(_resize(region, output_size(window, shorter_side)), damaged=damaged)
 
 
@@ -251,6 +232,18 @@ def _judge_warning(message: str, *, rows_limited: bool) -> bool:
     if text.startswith(_REPAIRED):
         return True
     raise BadPictureError("unreadable_image", message)
+
+
+def _window(box: Box | None, margin: float, width: int, height: int) -> Box:
+    """What is cut out for a box, or all of the picture.
+
+    Raises:
+        BadPictureError: ``box_outside_image``.
+    """
+    window = Box(0, 0, width, height) if box is None else crop_window(box, margin, width, height)
+    if window.width <= 0 or window.height <= 0:
+        raise BadPictureError("box_outside_image", f"{box} leaves nothing of {width} × {height}")
+    return window
 
 
 def _rows_needed(bottom: int) -> int:
@@ -278,54 +271,6 @@ def _limited_to_rows(data: bytes, height: int, bottom: int) -> bytes:
     return data
 
 
-def _decode_any(data: bytes) -> Pixels:
-    """RGB pixels of any picture that Pillow reads, upright."""
-    with _opened(data) as image:
-        image.load()
-        upright = image if _orientation(data) == 1 else ImageOps.exif_transpose(image)
-        return np.asarray(_to_rgb(upright))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB of any mode: 16 bits are scaled down, transparency is laid on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float32)
-        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
-        return Image.fromarray((values.clip(0, top) * (255 / top)).astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-@contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """A picture as Pillow sees it; whatever its plugins raise on a broken file becomes a BadPictureError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # size is checked by MAX_PIXELS; broken metadata does not matter
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                yield image
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:
-        raise BadPictureError("unreadable_image", f"none of the formats {', '.join(_FORMATS)}") from None
-    except Exception as error:  # noqa: BLE001 - OSError, SyntaxError, struct.error, zlib.error, IndexError …
-        text = " ".join(str(error).split()) or type(error).__name__
-        reason = "truncated_image" if "truncated" in text.lower() else "unreadable_image"
-        raise BadPictureError(reason, text) from None
-
-
-def _orientation(data: bytes) -> int:
-    """How a picture must be turned, 1 to 8 (EXIF); 1 is upright, also where the file's EXIF cannot be read."""
-    try:
-        with _opened(data) as image:
-            found = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except BadPictureError:
-        return 1
-    return found if 1 <= found <= 8 else 1
-
-
 def _cut_out(pixels: Pixels, window: Box, shorter_side: int) -> Pixels:
     region = pixels[window.y : window.y + window.height, window.x : window.x + window.width]
     return _resize(region, output_size(window, shorter_side))
@@ -337,6 +282,6 @@ def _resize(region: Pixels, size: tuple[int, int]) -> Pixels:
     if (region.shape[1], region.shape[0]) == size:
         return np.ascontiguousarray(region)
     # Up to a factor of two, bilinear weights reach every pixel too, in a sixth of the time that averaging takes.
-    within_two = region.shape[1] <= 2 * width and region.shape[0] <= 2 * height
-    interpolation = cv2.INTER_LINEAR if within_two else cv2.INTER_AREA
+    bilinear = within_two(region.shape[0], region.shape[1], height, width)
+    interpolation = cv2.INTER_LINEAR if bilinear else cv2.INTER_AREA
     return np.asarray(cv2.resize(region, size, interpolation=interpolation), np.uint8)

@@ -1,46 +1,24 @@
-"""The one way from pictures to answers: evaluation, the command line and all that comes later use ``Predictor``."""
+"""A run's model as torch computes it: what evaluation asks about crops, and the engine behind `look`."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from petmood import media
 from petmood.bundle import Bundle, BundleInfo, load_bundle
 from petmood.crops import CropStore
+from petmood.engine import FrameAnswers, Probabilities
 from petmood.errors import UserError
+from petmood.geometry import CropGeometry
 from petmood.inference import folded, on_cores
 from petmood.loading import CropBatches
-from petmood.media import BadPictureError, Pixels
 from petmood.metrics import tempered
-from petmood.parallel import cores
-from petmood.records import Box, Prediction
-
-Probabilities = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float32]
-
-#: Photos that are held in memory at once.
-_PHOTOS_AT_ONCE = 32
-
-
-class FrameAnswers(NamedTuple):
-    """What a model says of frames; ``metrics.clip_means`` makes the answers of clips from both."""
-
-    probabilities: Probabilities
-    """(frames, classes): each frame for itself."""
-    attention: Scores | None
-    """(frames,): how much a clip's answer looks at each frame, before a softmax over the clip's frames; None if all
-    count the same."""
-
+from petmood.pictures import Pixels
+from petmood.records import Certainty, Pool
 
 _Answering = Callable[[torch.Tensor], Iterable[FrameAnswers]]
 
@@ -77,6 +55,38 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         """English names of the emotions, by class number."""
         return self.info.classes
+
+    @property
+    def geometry(self) -> CropGeometry:
+        """How animals are cut out of a picture for it."""
+        return self.info.geometry
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """How its probabilities are to be read; None until `petmood evaluate` has fitted it."""
+        return self.info.certainty
+
+    @property
+    def pool(self) -> Pool:
+        """How the frames of a clip become its answer."""
+        return self.info.pool
+
+    def prepare(self, pixels: Pixels) -> Pixels:
+        """The square that the network sees, uint8, size × size × 3, of a crop's RGB pixels (uint8)."""
+        return self.info.preprocessing.prepare(pixels)
+
+    def ask(self, squares: Pixels) -> FrameAnswers:
+        """Answers for prepared squares, uint8, n × size × size × 3, in their order; n may be 0."""
+        if not len(squares):
+            none = np.empty(0, np.float32) if self.pool == "attention" else None
+            return FrameAnswers(np.empty((0, len(self.classes)), np.float32), none)
+        pixels = torch.from_numpy(squares).permute(0, 3, 1, 2)
+        with self._answering() as answering:
+            parts = list(answering(pixels))
+        attention = [one.attention for one in parts if one.attention is not None]
+        return FrameAnswers(
+            np.concatenate([one.probabilities for one in parts]), np.concatenate(attention) if attention else None
+        )
 
     def crops(
         self,
@@ -118,51 +128,6 @@ class Predictor:
         """Probabilities of single pictures, (n, classes), after the temperature that `petmood evaluate` has fitted."""
         certainty = self.info.certainty
         return tempered(probabilities, certainty.frames.temperature).astype(np.float32) if certainty else probabilities
-
-    def photos(self, paths: Iterable[str | Path], *, box: Box | None = None, threads: int = 0) -> Iterator[Prediction]:
-        """One prediction for each path, in order; a picture that cannot be used becomes one with a reason.
-
-        Args:
-            paths: of picture files.
-            box: where the animal is in each of them, in pixels; None takes the whole photo.
-            threads: that decode; 0 means all cores.
-        """
-        remaining = iter(paths)
-        with ThreadPoolExecutor(cores(threads)) as pool, self._answering() as answering:
-            while chunk := list(itertools.islice(remaining, _PHOTOS_AT_ONCE)):
-                prepared = list(pool.map(lambda path: self._prepared(Path(path), box), chunk))
-                yield from self._predictions([str(path) for path in chunk], prepared, answering)
-
-    def _prepared(self, path: Path, box: Box | None) -> Pixels | BadPictureError:
-        """The square that the network sees, or why there is none."""
-        try:
-            crop = media.cut(path.read_bytes(), box, self.info.geometry)
-        except BadPictureError as error:
-            return error
-        except FileNotFoundError:
-            return BadPictureError("no_image", "the file does not exist")
-        except OSError as error:
-            word = "it is a folder" if error.errno == errno.EISDIR else (error.strerror or str(error))
-            return BadPictureError("unreadable_image", word)
-        return self.info.preprocessing.prepare(crop.pixels)
-
-    def _predictions(
-        self, sources: Sequence[str], prepared: Sequence[Pixels | BadPictureError], answering: _Answering
-    ) -> Iterator[Prediction]:
-        good = [item for item in prepared if not isinstance(item, BadPictureError)]
-        rows: Iterator[npt.NDArray[np.float32]] = iter(())
-        if good:
-            pixels = torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2)
-            rows = itertools.chain.from_iterable(answers.probabilities for answers in answering(pixels))
-        for source, item in zip(sources, prepared, strict=True):
-            if isinstance(item, BadPictureError):
-                yield Prediction(source=source, emotion=None, probabilities={}, reason=item.reason, detail=item.detail)
-                continue
-            shares = next(rows)
-            # The likeliest class, whatever its probability: rounding alone may keep all of them below 1.
-            emotion = self.classes[int(shares.argmax())]
-            by_name = {name: float(share) for name, share in zip(self.classes, shares, strict=True)}
-            yield Prediction(source=source, emotion=emotion, probabilities=by_name)
 
     def _answering(self) -> contextlib.AbstractContextManager[_Answering]:
         """A function from prepared squares, uint8 N × 3 × size × size, to their answers, in order, in parts."""

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from petmood.media import Pixels, Reduction
+from petmood.geometry import Fit, Reduction, middle, placed, within_two
+from petmood.pictures import Pixels
 from petmood.settings import SETTINGS
 
-Fit = Literal["pad", "squash", "crop"]
 #: Values on a scale of 0 to 255 would mean a second scaling; they are refused.
 Mean = Annotated[float, Field(ge=0, le=1)]
 Deviation = Annotated[float, Field(gt=0, le=1)]
@@ -100,7 +100,7 @@ class Preprocessing:
         if pixels.dtype != np.uint8:
             raise TypeError(f"pixels are {pixels.dtype}; uint8 from 0 to 255 is expected (nothing is scaled before)")
         size = self.image_size
-        region = _middle(pixels) if self.fit == "crop" else pixels
+        region = pixels[middle(*pixels.shape[:2])] if self.fit == "crop" else pixels
         height, width = region.shape[:2]
         top, left, inner_height, inner_width = self.inner(height, width)
         bottom, right = top + inner_height, left + inner_width
@@ -114,12 +114,7 @@ class Preprocessing:
 
     def inner(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height and width of the part of the square that a region of that size, in pixels, fills."""
-        size = self.image_size
-        if self.fit != "pad":
-            return 0, 0, size, size
-        scale = size / max(height, width)
-        inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-        return (size - inner_height) // 2, (size - inner_width) // 2, inner_height, inner_width
+        return placed(height, width, self.image_size, self.fit)
 
     def reduction(self, height: int, width: int) -> tuple[Reduction, bool]:
         """How far a region of that size, in pixels, may be decoded smaller for the square, and whether it shrinks."""
@@ -159,16 +154,8 @@ class Preprocessing:
     def _interpolation(self, region: tuple[int, ...], target: tuple[int, ...], *, rough: bool) -> int:
         if target[0] > region[0] or target[1] > region[1]:
             return _ENLARGING[self.interpolation]
-        within_two = region[0] <= 2 * target[0] and region[1] <= 2 * target[1]
-        return cv2.INTER_LINEAR if rough and within_two else cv2.INTER_AREA
-
-
-def _middle(pixels: Pixels) -> Pixels:
-    """The largest square in the middle."""
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pixels[top : top + side, left : left + side]
+        bilinear = rough and within_two(*region[:2], *target[:2])
+        return cv2.INTER_LINEAR if bilinear else cv2.INTER_AREA
 
 
 @functools.lru_cache(maxsize=8)

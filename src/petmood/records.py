@@ -1,4 +1,4 @@
-"""What crosses from one stage to the next: the columns of the tables, the reason words, and small value records."""
+"""What crosses from one stage to the next: the reason words and small value records; `schemas` has the tables."""
 
 from __future__ import annotations
 
@@ -6,45 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-import polars as pl
+from petmood.geometry import Box
 
 #: How the frames of a clip become its answer: the mean of their probabilities, or weighted by attention.
 Pool = Literal["mean", "attention"]
-
-#: One row a good frame (``frames.parquet``). Boxes are pixels with the origin at the top left.
-FRAME_SCHEMA: Mapping[str, pl.DataType] = {
-    "frame_id": pl.String(),  # clip/file stem; unique
-    "path": pl.String(),  # the picture, absolute
-    "clip": pl.String(),  # full stem of the label file (NFC), or the photo itself
-    "group": pl.String(),  # clips that may show the same animal; a split never separates them; `screen` joins some
-    "source_group": pl.String(),  # the group by what the source says alone
-    "species": pl.String(),  # dog, cat, or null where the source does not say
-    "emotion": pl.String(),  # English name, by the label source chosen and after merges
-    "owner_emotion": pl.String(),  # by the owner; null where the source has one label only
-    "action": pl.String(),  # slug such as walkrun
-    "situation": pl.String(),
-    "timestamp_ms": pl.Int64(),  # time in the clip: the time axis (frame numbers depend on the camera)
-    "x": pl.Int32(),
-    "y": pl.Int32(),
-    "width": pl.Int32(),
-    "height": pl.Int32(),
-    "image_width": pl.Int32(),  # as the label says; null where only the picture can tell
-    "image_height": pl.Int32(),
-    "official_split": pl.String(),  # train or val as the source's folders say; null where they do not
-    "split": pl.String(),  # train, val or test; written by `split`, null before
-    "keep": pl.Boolean(),  # chosen by `curate`; after `pack` also readable; after `screen` also worth showing
-    "weight": pl.Float32(),  # of the frame in training; written by `curate` and `screen`
-}
-
-#: One row a refused frame, label file or picture (``rejects.parquet``).
-REJECT_SCHEMA: Mapping[str, pl.DataType] = {
-    "frame_id": pl.String(),  # null for label files and for pictures that no label speaks of
-    "path": pl.String(),
-    "clip": pl.String(),
-    "reason": pl.String(),  # a key of REASONS
-    "detail": pl.String(),
-    "stage": pl.String(),  # index, curate, pack or screen
-}
 
 #: Every reason for which something is left out, in the order in which the rules are tried.
 REASONS: Mapping[str, str] = {
@@ -68,29 +33,9 @@ REASONS: Mapping[str, str] = {
     "blank": "the crop shows nothing: one flat colour",
     "blurred": "the crop is too blurred to show what the animal does",
     "near_copy": "nearly the same picture as another chosen one of its clip",
+    "no_animal": "no dog or cat was found in the picture",
+    "unreadable_video": "the video file cannot be decoded",
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CropGeometry:
-    """How an animal is cut out of a picture: the same in packing, prediction, export and serving."""
-
-    margin: float = 0.1
-    """Widening of the box on each side, as a share of its width and height; cut at the picture's edge."""
-    shorter_side: int = 256
-    """Pixels of the crop's shorter side; smaller crops are not enlarged."""
-    quality: int = 90
-    """JPEG quality of stored crops, 1 to 100."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """Rectangle in pixels: left, top, width, height; the origin is the picture's top left corner."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,18 +50,38 @@ class StageSummary:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The answer for one picture, or why there is none; exactly one for each input, in the order of the inputs."""
+    """The answer for one animal of a picture or video, or why there is none.
+
+    Each input has at least one, in the order of the inputs.
+    """
 
     source: str
     """Where the picture came from, as it was given."""
     emotion: str | None
     """English name of the likeliest emotion; None if the picture could not be used."""
     probabilities: Mapping[str, float]
-    """Emotion → 0 to 1, in the order of class numbers; empty if the picture could not be used."""
+    """Emotion → 0 to 1, in the order of class numbers, as they are to be believed: after the temperature of frames, or
+    of clips for a clip's answer, if it was fitted. Empty if the picture could not be used."""
     reason: str = ""
     """A key of ``REASONS`` if the picture could not be used."""
     detail: str = ""
     """What was wrong, for people."""
+    box: Box | None = None
+    """Where the animal is, in pixels of the upright picture; None if the whole picture was taken. Of a clip's answer:
+    in the first frame that shows it."""
+    species: str = ""
+    """dog or cat, by the detector; empty if not known."""
+    detected: float | None = None
+    """How sure the detector is of the animal, 0 to 1 (of a clip's answer: the mean); None if it was not asked."""
+    answers: tuple[str, ...] = ()
+    """The set of emotions that holds the truth as often as the model's level promises, the likeliest first; empty if
+    that was never fitted."""
+    time_ms: int | None = None
+    """Milliseconds from the start of a video; of a clip's answer: of the first frame that shows the animal."""
+    track: int | None = None
+    """Number of an animal in a video, from 1 in order of appearance; None for pictures."""
+    frames: int = 0
+    """Frames that a clip's answer pools; 0 for a picture or a single frame."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

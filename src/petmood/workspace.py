@@ -83,6 +83,21 @@ class Workspace:
             )
         return cls(root)
 
+    @classmethod
+    def of_run(cls, run: Path) -> Workspace:
+        """Open the workspace that a run folder stands in.
+
+        Raises:
+            UserError: it stands in none.
+        """
+        try:
+            return cls.open(run.absolute().parent.parent)
+        except UserError as error:
+            raise UserError(
+                f"run folder {run} is not in a work folder: {error.message}",
+                hint="its pictures are needed: give WORK/runs/NAME, where `petmood train` left it",
+            ) from None
+
     def mark(self, stage: Stage) -> dict[str, Any]:
         """The mark that ``stage`` left, or an empty mapping if it has not been completed."""
         path = self.root / f"{stage}.json"

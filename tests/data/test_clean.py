@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from petmood.data.clean import DROP, judge, parse_merges
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS, EMOTIONS_KO
-from petmood.records import FRAME_SCHEMA, REASONS, REJECT_SCHEMA
+from petmood.records import REASONS
+from petmood.schemas import FRAME_SCHEMA, REJECT_SCHEMA
 from petmood.sources.rows import POINTS, RAW_SCHEMA, raw_rows
 
 GOOD = {

@@ -12,7 +12,8 @@ from petmood.data.index import IndexSettings, index
 from petmood.data.pack import pack
 from petmood.data.poses import read_points
 from petmood.errors import UserError
-from petmood.records import FRAME_SCHEMA, REASONS, REJECT_SCHEMA
+from petmood.records import REASONS
+from petmood.schemas import FRAME_SCHEMA, REJECT_SCHEMA
 from petmood.sources import aihub
 from petmood.workspace import Workspace
 
@@ -100,7 +101,7 @@ def test_the_folder_holds_the_tables_the_notes_csv_the_mark_and_the_picture_alon
     mark = json.loads((work / "index.json").read_text(encoding="utf-8"))
     assert mark["settings"] == {
         "source": str(tree.root), "kind": "aihub", "label": "inspect", "box": "drop", "species": "both", "merge": [],
-        "pictures": "later", "verdicts": "",
+        "pictures": "later", "detect": False, "verdicts": "",
     }  # fmt: skip
     assert mark["counts"] == json.loads(json.dumps(index(tree.root, work).counts))
     picture = (work / "classes.svg").read_text(encoding="utf-8")

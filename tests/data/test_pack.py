@@ -16,8 +16,8 @@ from petmood.data.curate import CurateSettings, curate
 from petmood.data.index import IndexSettings, index
 from petmood.data.pack import PackSettings, difference_hash, pack, sharpness
 from petmood.errors import RunError, UserError
-from petmood.media import crop_window, output_size
-from petmood.records import REJECT_SCHEMA, Box
+from petmood.geometry import Box, crop_window, output_size
+from petmood.schemas import REJECT_SCHEMA
 from petmood.workspace import Workspace
 
 SETTINGS = PackSettings(shorter_side=32)

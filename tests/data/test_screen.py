@@ -17,7 +17,7 @@ from petmood.data.pack import PackSettings, pack
 from petmood.data.screen import ScreenSettings, screen
 from petmood.errors import RunError, UserError
 from petmood.media import decode, encode
-from petmood.records import FRAME_SCHEMA, REJECT_SCHEMA
+from petmood.schemas import FRAME_SCHEMA, REJECT_SCHEMA
 from petmood.workspace import Workspace
 
 NAMES = [f"cat-walkrun-{number:06d}" for number in range(9)]

@@ -19,7 +19,7 @@ from petmood.data.screen import ScreenSettings, screen
 from petmood.data.split import SplitSettings, by_group, clip_table, split
 from petmood.errors import RunError, UserError
 from petmood.labels import EMOTIONS
-from petmood.records import FRAME_SCHEMA
+from petmood.schemas import FRAME_SCHEMA
 from petmood.workspace import Workspace, write_table
 
 

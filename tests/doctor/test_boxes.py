@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fixtures.workspaces import make_workspace
 from petmood.data.index import index
 from petmood.doctor.boxes import READINGS, boxes_of, check_boxes, cut_share, reach, readings
-from petmood.records import REJECT_SCHEMA
+from petmood.schemas import REJECT_SCHEMA
 from petmood.synth import SynthSettings, synth
 from petmood.workspace import Workspace, write_table
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from fixtures.workspaces import make_workspace
 from petmood.data.index import index
 from petmood.doctor.data import (
-    check_animal,
     check_crops,
     check_frames_per_clip,
     check_labels,
@@ -205,12 +204,6 @@ def test_crops_that_pack_made_too_small_name_its_option():
 
 def test_a_crop_of_just_the_inputs_size_is_not_enlarged():
     assert crop_sizes(pl.Series([224, 223, 300, 300]), stored=256, image_size=224).numbers["enlarged"] == 0.25
-
-
-def test_animals_cannot_be_looked_for_yet(workspace):
-    check = check_animal(workspace)
-    assert check.verdict == "skipped"
-    assert "detector" in check.evidence
 
 
 def test_few_frames_a_clip_are_ok_and_counted(workspace):

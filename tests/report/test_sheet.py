@@ -19,10 +19,10 @@ from petmood.data.split import SplitSettings, split
 from petmood.errors import UserError
 from petmood.media import decode
 from petmood.recipes.sheet import SheetSettings
-from petmood.records import REJECT_SCHEMA
 from petmood.report.clip_rows import ClipRow, Frame, Gap, choose_clips, clip_table, read_clips, thinned
 from petmood.report.sheet import read_sheet, write_sheet
 from petmood.report.sheet_texts import WORDS
+from petmood.schemas import REJECT_SCHEMA
 from petmood.workspace import ORDER, Workspace, write_table
 
 STATES = ("kept", "left", "refused", "open", "missing")

@@ -2,135 +2,142 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_module
 import os
 import sys
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from petmood.cli.answer_table import AnswerTable, system_language
 from petmood.cli.common import Json
 from petmood.errors import RunError, UserError
-from petmood.labels import Language, display
-from petmood.records import Box, Prediction
+from petmood.geometry import parse_box
+from petmood.inputs import Input, Photo, find_inputs
+from petmood.labels import Language
+from petmood.recipes.predict import PredictSettings, milliseconds
+from petmood.records import Prediction
 
-#: Files of a folder that are taken for pictures.
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+if TYPE_CHECKING:
+    from petmood.answering import Artist
+    from petmood.look import Looker
+
+Tell = Callable[[Prediction], None]
 
 
 def predict(
     run: Path,
-    photos: Annotated[list[Path], Parameter(help="Picture files, or folders of them.")],
+    inputs: Annotated[
+        list[str] | None, Parameter(help="Photos, videos, folders, patterns, lists, label files.")
+    ] = None,
     *,
-    box: Annotated[str, Parameter(help="Where the animal is, in pixels: x,y,width,height; else the whole photo.")] = "",
+    settings: Annotated[PredictSettings, Parameter(name="*")] = PredictSettings(),  # noqa: B008 - frozen
+    csv: Annotated[Path | None, Parameter(help="Write all answers with all probabilities into this file.")] = None,
+    draw: Annotated[
+        Path | None, Parameter(help="Draw the answers into copies of the photos and videos, in this folder.")
+    ] = None,
     lang: Annotated[Language | None, Parameter(help="Of the emotions' names; by the system if left out.")] = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
     json: Json = False,
 ) -> None:
-    """The emotion in photos, and the probability of each emotion.
+    """The emotion of each dog and cat in photos and videos, how likely each emotion is, and how sure that is.
 
     Parameters
     ----------
     run
-        Run folder of `petmood train`: WORK/runs/NAME.
+        Run folder of `petmood train` (WORK/runs/NAME), or a file of `petmood export`.
     """
-    area = parse_box(box)
-    paths = list(expand(photos))
-    from petmood.predict import Predictor
+    found = find_inputs(inputs or [], box=parse_box(settings.box), urls=settings.urls)
+    if not found and settings.webcam is None:
+        raise UserError("there is nothing to look at.", hint="give photos, videos or folders, or --webcam 0")
+    looker = _looker(run, settings, found)
+    from petmood.answering import Artist, answer_all
 
-    predictor = Predictor.load(run, device=device)
     language = lang or system_language(os.environ)
+    every_ms, smoothing_ms = milliseconds(settings.every), milliseconds(settings.smooth)
+    artist = Artist(draw, language, every_ms=every_ms) if draw else None
     failed = 0
-    width = max(width_of(str(path)) for path in paths)
-    if not json:
-        print(header(predictor.classes, width, language))
-    for prediction in predictor.photos(paths, box=area):
-        failed += prediction.emotion is None
-        as_json = json_module.dumps(dataclasses.asdict(prediction), ensure_ascii=False)
-        print(as_json if json else line(prediction, width, language))
+    with _telling(looker.engine.classes, found, language, csv=csv, json=json) as tell:
+        if settings.webcam is not None:
+            _watch(looker, settings, tell, artist)
+        for answer in answer_all(looker, found, every_ms=every_ms, smoothing_ms=smoothing_ms):
+            failed += answer.failed
+            for prediction in (*(answer.frames if settings.frames else ()), *answer.predictions):
+                tell(prediction)
+            if artist:
+                artist.draw(answer)
     sys.stdout.flush()
     if failed:
-        raise RunError(f"{failed} of {len(paths)} pictures could not be used; the output says why.")
+        raise RunError(f"{failed} of {len(found)} inputs have no answer; the output says why.")
 
 
-def parse_box(text: str) -> Box | None:
-    """A box from ``x,y,width,height``; None from nothing.
+def _looker(run: Path, settings: PredictSettings, found: Sequence[Input]) -> Looker:
+    """Model and, if it is needed, detector: what is missing is said before the model is loaded."""
+    from petmood.detect import open_detector
+    from petmood.look import Looker
+    from petmood.parallel import cores
 
-    Raises:
-        UserError: not four whole numbers, or no area.
-    """
-    if not text:
-        return None
-    parts = text.split(",")
-    numbers = [int(part) for part in parts if part.strip().lstrip("-").isdigit()]
-    if len(parts) != 4 or len(numbers) != 4 or numbers[2] <= 0 or numbers[3] <= 0:
-        raise UserError(
-            f"box {text!r} is not usable; allowed is x,y,width,height in pixels, with a width and a height above 0."
-        )
-    return Box(*numbers)
+    boxed = settings.webcam is None and all(isinstance(one, Photo) and one.box is not None for one in found)
+    # Each thread of ours asks by itself; a camera's frames come one by one.
+    threads = 1 if settings.webcam is None and cores(settings.threads) > 1 else 0
+    detector = None if settings.whole or boxed else open_detector(settings.detector, threads=threads)
+    from petmood.answering import open_engine
 
-
-def expand(photos: Sequence[Path]) -> Iterator[Path]:
-    """The files themselves, and in place of a folder the pictures in it and below, by name.
-
-    Raises:
-        UserError: a folder without pictures.
-    """
-    for path in photos:
-        if not path.is_dir():
-            yield path
-            continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
-        if not inside:
-            raise UserError(f"folder {path} holds no pictures; looked for {', '.join(sorted(PICTURES))}.")
-        yield from inside
+    return Looker(
+        open_engine(run, device=settings.device),
+        detector,
+        whole=settings.whole,
+        least=settings.least,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+    )
 
 
-def system_language(environment: Mapping[str, str]) -> Language:
-    """Korean if the system speaks it, else English."""
-    spoken = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
-    return "ko" if spoken.startswith("ko") else "en"
+@contextlib.contextmanager
+def _telling(
+    classes: Sequence[str], found: Sequence[Input], language: Language, *, csv: Path | None, json: bool
+) -> Iterator[Tell]:
+    """Prints each answer, and writes it into the table if there is one."""
+    from petmood.answering import csv_table
+
+    table = AnswerTable(classes, [one.source for one in found], language)
+    if not json:
+        print(table.header())
+    with csv_table(csv, classes) if csv else contextlib.nullcontext() as add:
+
+        def tell(prediction: Prediction) -> None:
+            as_json = json_module.dumps(dataclasses.asdict(prediction), ensure_ascii=False) if json else ""
+            print(as_json or table.line(prediction))
+            if add:
+                add(prediction)
+
+        yield tell
 
 
-def width_of(text: str) -> int:
-    """Columns that a text takes in a terminal: Korean letters take two."""
-    composed = unicodedata.normalize("NFC", text)
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in composed)
+def _watch(looker: Looker, settings: PredictSettings, tell: Tell, artist: Artist | None) -> None:
+    """Tell what a camera shows until it is stopped, then what all its frames say together."""
+    from petmood.answering import watch_camera
 
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - width_of(text))
-
-
-def _widths(classes: Sequence[str], language: Language) -> list[int]:
-    return [max(5, width_of(display(name, language))) for name in classes]
-
-
-def header(classes: Sequence[str], width: int, language: Language) -> str:
-    """First line of the table."""
-    names = [display(name, language) for name in classes]
-    columns = [_padded(name, size) for name, size in zip(names, _widths(classes, language), strict=True)]
-    first = _padded("photo", width), _padded("emotion", max(_emotion_width(classes, language), 7))
-    return "  ".join([*first, *columns]).rstrip()
-
-
-def line(prediction: Prediction, width: int, language: Language) -> str:
-    """One line of the table: photo, emotion and probabilities, or the reason why there are none."""
-    source = _padded(prediction.source, width)
-    if prediction.emotion is None:
-        return f"{source}  - {prediction.reason}: {prediction.detail}"
-    classes = list(prediction.probabilities)
-    shares = [
-        _padded(f"{prediction.probabilities[name]:.3f}", size)
-        for name, size in zip(classes, _widths(classes, language), strict=True)
-    ]
-    emotion = _padded(display(prediction.emotion, language), max(_emotion_width(classes, language), 7))
-    return "  ".join([source, emotion, *shares]).rstrip()
-
-
-def _emotion_width(classes: Sequence[str], language: Language) -> int:
-    return max(width_of(display(name, language)) for name in classes)
+    assert settings.webcam is not None
+    together: tuple[Prediction, ...] = ()
+    frames = watch_camera(
+        looker,
+        settings.webcam,
+        every_ms=milliseconds(settings.every),
+        smoothing_ms=milliseconds(settings.smooth),
+        seconds=settings.seconds,
+    )
+    record = artist.recording(f"webcam-{settings.webcam}") if artist else contextlib.nullcontext()
+    with record as recording, contextlib.suppress(KeyboardInterrupt):
+        for frame in frames:
+            for prediction in frame.predictions:
+                tell(prediction)
+            sys.stdout.flush()
+            if recording:
+                recording.add(frame.time_ms, frame.pixels, frame.predictions)
+            together = frame.together
+    for prediction in together:
+        tell(prediction)

@@ -9,7 +9,7 @@ import polars as pl
 
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS, EMOTIONS_KO, display, emotion_of, normalise
-from petmood.records import FRAME_SCHEMA, REJECT_SCHEMA
+from petmood.schemas import FRAME_SCHEMA, REJECT_SCHEMA
 from petmood.sources.rows import POINTS
 
 LabelSource = Literal["inspect", "owner", "agree"]

@@ -24,7 +24,8 @@ from petmood.data.poses import read_points
 from petmood.data.weighting import even_weights
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS_KO, classes_of
-from petmood.records import REJECT_SCHEMA, StageSummary
+from petmood.records import StageSummary
+from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.workspace import ORDER, Workspace, read_table, reading, replacing
 

@@ -15,10 +15,13 @@ from petmood.charts import ClassBar, class_bars
 from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, parse_merges
 from petmood.data.reading import Reading, read_piece
 from petmood.data.verdicts import read_verdicts, verdict_counts
+from petmood.detect import find_weights, open_detector
+from petmood.detect.cache import sha256_of
 from petmood.errors import RunError, UserError
 from petmood.labels import EMOTIONS_KO, classes_of
 from petmood.parallel import followed, progress, run_tasks
-from petmood.records import FRAME_SCHEMA, REASONS, StageSummary
+from petmood.records import REASONS, StageSummary
+from petmood.schemas import FRAME_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.sources import Source, open_source
 from petmood.sources.rows import NO_POINT
@@ -42,6 +45,9 @@ class IndexSettings:
     """Treat one emotion (or any other word) as another: WORD=EMOTION, for example 공포=불안/슬픔. May be repeated."""
     pictures: Literal["later", "now"] = "later"
     """Check the picture files later, when the chosen ones are packed, or all of them now (reads every file)."""
+    detect: bool = False
+    """Find the animal in photos without a box, as prediction does (needs `petmood detector fetch`); refuse a photo in
+    which there is none. Else such photos are used whole."""
     verdicts: str = ""
     """A CSV with your verdicts on clips: columns clip and verdict, which is keep, drop or the emotion that it shows."""
 
@@ -71,9 +77,12 @@ def index(
     if settings.label != "inspect" and not opened.has_owner_labels:
         hint = "leave out --label; there is only one label"
         raise UserError(f"label {settings.label!r} needs owner labels, which {source} has not.", hint=hint)
+    weights = _weights(opened, source) if settings.detect else None
     workspace = Workspace.create(work)
     said = dataclasses.replace(settings, verdicts="")  # what the table says counts, not where it lies
-    made_from = fingerprint("index", _RULES, opened.fingerprint, str(source.resolve()), said, sorted(verdicts.items()))
+    parts = (opened.fingerprint, str(source.resolve()), said, sorted(verdicts.items()))
+    looked = {"detector": {"file": weights.name, "sha256": sha256_of(weights)}} if weights else {}
+    made_from = fingerprint("index", _RULES, *parts, *([looked] if looked else []))
     if not force and workspace.is_current("index", made_from):
         return StageSummary(stage="index", skipped=True, counts=workspace.mark("index")["counts"])
     pieces = workspace.root / f".index-{made_from}"
@@ -81,17 +90,32 @@ def index(
         if force or other != pieces:
             shutil.rmtree(other)
     pieces.mkdir(exist_ok=True)
-    _read_all(pieces, opened, settings, merges, verdicts, jobs=jobs, quiet=quiet)
+    _read_all(pieces, opened, settings, merges, verdicts, weights, jobs=jobs, quiet=quiet)
     counts = _write(workspace, pieces, verdicts)
     _write_picture(workspace, counts)
     workspace.finish(
         "index",
         made_from=made_from,
-        settings={"source": str(source.resolve()), "kind": opened.kind, **to_plain(settings)},
+        settings={"source": str(source.resolve()), "kind": opened.kind, **to_plain(settings), **looked},
         counts=counts,
     )
     shutil.rmtree(pieces)
     return StageSummary(stage="index", skipped=False, counts=counts, lines=tuple(_lines(counts)))
+
+
+def _weights(source: Source, path: Path) -> Path:
+    """The detector's weights.
+
+    Raises:
+        UserError: there are none, they are no detector, or every label of the source has a box.
+    """
+    if source.kind == "aihub":
+        raise UserError(
+            f"detect is for photos without a box; every label of {path} has one.", hint="leave out --detect"
+        )
+    weights = find_weights()
+    open_detector(str(weights))  # what is wrong with it is told before the work begins
+    return weights
 
 
 def _read_all(
@@ -100,6 +124,7 @@ def _read_all(
     settings: IndexSettings,
     merges: Mapping[str, str],
     verdicts: Mapping[str, str],
+    weights: Path | None,
     *,
     jobs: int,
     quiet: bool,
@@ -114,6 +139,7 @@ def _read_all(
             merges=merges,
             verdicts=verdicts,
             check_pictures=settings.pictures == "now",
+            detector=str(weights or ""),
             frames=pieces / f"{number:06d}.frames",
             rejects=pieces / f"{number:06d}.rejects",
         )

@@ -15,9 +15,12 @@ from pydantic.dataclasses import dataclass
 
 from petmood.crops import CROP_SCHEMA, PartWriter, writing_part
 from petmood.errors import RunError
-from petmood.media import BadPictureError, Crop, Pixels, cut, encode
+from petmood.geometry import Box, CropGeometry
+from petmood.media import Crop, cut, encode
 from petmood.parallel import followed, progress, run_tasks
-from petmood.records import REASONS, REJECT_SCHEMA, Box, CropGeometry, StageSummary
+from petmood.pictures import BadPictureError, Pixels
+from petmood.records import REASONS, StageSummary
+from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.workspace import Workspace, read_table, sweep, write_table
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
+from petmood.data.boxing import box_animals, detector_of
 from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, judge
-from petmood.media import BadPictureError, inspect
+from petmood.media import inspect
+from petmood.pictures import BadPictureError
 from petmood.sources.rows import Task
 from petmood.workspace import write_table
 
@@ -28,6 +30,8 @@ class Reading:
     merges: Mapping[str, str]
     verdicts: Mapping[str, str]
     check_pictures: bool
+    detector: str
+    """File of weights that finds the animal in photos without a box; empty leaves them whole."""
     frames: Path
     rejects: Path
 
@@ -45,6 +49,9 @@ def read_piece(reading: Reading) -> int:
     if reading.check_pictures:
         frames, broken = check_pictures(frames)
         rejects = pl.concat([rejects, broken])
+    if reading.detector:
+        frames, without = box_animals(frames, detector_of(reading.detector))
+        rejects = pl.concat([rejects, without])
     write_table(frames, reading.frames)
     write_table(rejects, reading.rejects)  # last: its presence says that the task is done
     return reading.task.size

@@ -21,7 +21,8 @@ from petmood.data.copies import BETWEEN, Joined, Thumbnails, find_copies, repeat
 from petmood.data.near import MOST, Rows, similar_pairs
 from petmood.data.weighting import even_weights
 from petmood.errors import RunError, UserError
-from petmood.records import REASONS, REJECT_SCHEMA, StageSummary
+from petmood.records import REASONS, StageSummary
+from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.workspace import Workspace, read_table, write_table
 

@@ -20,9 +20,10 @@ from petmood.doctor.inputs import judge_input
 from petmood.doctor.records import Check
 from petmood.doctor.run import Run
 from petmood.errors import UserError
+from petmood.geometry import Box, CropGeometry
 from petmood.loading import data_classes
-from petmood.media import Pixels
-from petmood.records import Box, CropGeometry
+from petmood.look import Looker
+from petmood.pictures import Pixels
 from petmood.settings import to_plain
 
 #: Photos that are sent both ways, and pictures whose input is measured.
@@ -140,12 +141,13 @@ def _compared(run: Run) -> Compared | None:
     samples = run.validation
     paths = samples.frames["path"].to_list()
     there = [row for row, path in enumerate(paths) if Path(path).is_file()][:: max(1, len(paths) // _PHOTOS)][:_PHOTOS]
+    looker = Looker(run.predictor, None, whole=True)
     boxed, whole, kept = [], [], []
     for row in there:
         frame = samples.frames.row(row, named=True)
         box = Box(frame["x"], frame["y"], frame["width"], frame["height"])
-        with_box = next(run.predictor.photos([frame["path"]], box=box))
-        without = next(run.predictor.photos([frame["path"]]))
+        name, path = frame["frame_id"], Path(frame["path"])
+        ((with_box,), (without,)) = looker.files([(name, path, box), (name, path, None)])
         if with_box.emotion and without.emotion:
             boxed.append(list(with_box.probabilities.values()))
             whole.append(list(without.probabilities.values()))
@@ -153,6 +155,7 @@ def _compared(run: Run) -> Compared | None:
     if not kept:
         return None
     crops = run.predictor.crops(CropStore(samples.store.folder, samples.store.table[kept])).probabilities
+    crops = run.predictor.believed(crops)
     by_box, by_photo = np.array(boxed), np.array(whole)
     return Compared(
         photos=len(kept),

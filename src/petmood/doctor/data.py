@@ -10,7 +10,7 @@ import polars as pl
 
 from petmood.data.copies import BETWEEN
 from petmood.data.leaks import leaking_clips, leaking_frames, summed, told
-from petmood.doctor.clips import clip_rows, is_packed, is_split, not_packed, not_split, skipped
+from petmood.doctor.clips import clip_rows, is_packed, is_split, not_packed, not_split
 from petmood.doctor.records import Check
 from petmood.doctor.sides import classes_here
 from petmood.labels import EMOTIONS
@@ -246,12 +246,6 @@ def crop_sizes(shorter: pl.Series, *, stored: int, image_size: int) -> Check:
     if stored >= image_size:
         remedy += ", larger pictures, or `petmood curate --min-box` to leave small boxes out"
     return Check(name="crops", verdict="warn", evidence=evidence, remedy=remedy, numbers=numbers)
-
-
-def check_animal(workspace: Workspace) -> Check:
-    """Whether crops show an animal; there is no detector yet, so it cannot be asked."""
-    remedy = f"look at {workspace.root.name}/contact-sheet.html (`petmood sheet {workspace.root}`)"
-    return skipped("animal", "crops without an animal need a detector, which petmood has not yet.", remedy)
 
 
 def check_frames_per_clip(workspace: Workspace) -> Check:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from petmood.doctor.animals import check_animal
 from petmood.doctor.boxes import check_boxes
 from petmood.doctor.corners import check_corners
 from petmood.doctor.data import (
-    check_animal,
     check_crops,
     check_frames_per_clip,
     check_labels,

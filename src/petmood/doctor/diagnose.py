@@ -20,6 +20,7 @@ from petmood.doctor.bundles import (
 )
 from petmood.doctor.curves import check_diverged, check_never_learnt, check_overfit, check_still_learning
 from petmood.doctor.data_checks import DATA_CHECKS
+from petmood.doctor.exported import check_same_export
 from petmood.doctor.inputs import check_augmentation, check_decoding, check_input_range
 from petmood.doctor.learning import (
     check_gradients,
@@ -86,6 +87,7 @@ RUN_CHECKS: Sequence[Question[Run]] = (
     ("input-range", check_run_input),
     ("same-input", check_same_input),
     ("same-scores", check_same_scores),
+    ("same-export", check_same_export),
     ("data-unchanged", check_data_unchanged),
     ("beats-majority", check_beats_majority),
     ("permuted-classes", check_permuted_classes),

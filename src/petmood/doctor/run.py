@@ -57,7 +57,7 @@ class Run:
         Raises:
             UserError: it lies in none.
         """
-        return Workspace.open(self.folder.parent.parent)
+        return Workspace.of_run(self.folder)
 
     @functools.cached_property
     def predictor(self) -> Predictor:

@@ -16,12 +16,8 @@ from torch import nn
 import petmood
 from petmood.bundle import Bundle, BundleInfo
 from petmood.labels import display
+from petmood.runtime.description import ATTENTION, FORMAT, INPUT, KEY, PROBABILITIES
 from petmood.settings import to_plain
-
-#: Names of the graph's ends.
-INPUT, PROBABILITIES, ATTENTION = "images", "probabilities", "attention"
-#: Raised whenever an older reader could misread a newer file.
-FORMAT = 1
 
 
 class _FromSquares(nn.Module):
@@ -89,7 +85,7 @@ def metadata(info: BundleInfo) -> dict[str, str]:
         "certainty": certainty,
     }
     return {
-        "petmood": json.dumps(everything, ensure_ascii=False),
+        KEY: json.dumps(everything, ensure_ascii=False),
         "labels": ",".join(info.classes),
         "version": petmood.__version__,
         "temperature": f"{temperature_of(info):.6g}",

@@ -10,10 +10,10 @@ would answers without a look score), ``galleries`` (which pictures show it), ``r
 ``metrics.json``).
 """
 
-from petmood.metrics.calibration import fit_temperature, tempered
+from petmood.metrics.calibration import fit_temperature
 from petmood.metrics.certainty import cross_fitted, fit_certainty, sureness
 from petmood.metrics.clips import clip_means, clip_medians
-from petmood.metrics.conformal import answer_sets, fit_threshold, judge_sets
+from petmood.metrics.conformal import fit_threshold, judge_sets
 from petmood.metrics.records import (
     FEW_GROUPS_OF_A_CLASS,
     FORMAT,
@@ -58,6 +58,7 @@ from petmood.metrics.scores import (
     verdict,
 )
 from petmood.metrics.selective import risk_coverage
+from petmood.probabilities import answer_sets, tempered
 
 __all__ = [
     "FEW_GROUPS_OF_A_CLASS",

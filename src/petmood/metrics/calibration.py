@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from petmood.metrics.records import Bin, Calibration, Floats, Ints
 from petmood.metrics.scores import likeliest
+from petmood.probabilities import logits
 
 #: Ranges of the reliability curve (Guo et al. 2017).
 BINS = 15
@@ -16,7 +17,7 @@ BINS = 15
 #: Temperatures that are tried.
 COLDEST, HOTTEST = 0.05, 20.0
 
-#: Probabilities below count as this: a network may say 0, and its logarithm must stay a number.
+#: Weights below count as this where they divide.
 _LEAST = float(np.finfo(np.float32).tiny)
 
 
@@ -68,34 +69,16 @@ def fit_temperature(labels: Ints, probabilities: Floats, *, weights: Floats | No
     """
     likeliest(labels, probabilities, probabilities.shape[1])
     masses = _shares(labels, weights) * (len(labels) if weights is None else np.sum(weights))
-    logits = _logits(probabilities)
-    own = np.take_along_axis(logits, np.asarray(labels)[:, None], axis=1)[:, 0]
+    values = logits(probabilities)
+    own = np.take_along_axis(values, np.asarray(labels)[:, None], axis=1)[:, 0]
 
     def cost(log: float) -> float:
         cold = np.exp(-log)
         # Both parts are convex in 1 / T, so that there is one minimum.
-        return float(masses @ (logsumexp(logits * cold, axis=1) - own * cold) + cold + log)
+        return float(masses @ (logsumexp(values * cold, axis=1) - own * cold) + cold + log)
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))
-
-
-def tempered(probabilities: Floats, temperature: float) -> npt.NDArray[np.float64]:
-    """Probabilities (n, classes) after division of their logits by ``temperature``; the order of classes stays.
-
-    Logarithms of probabilities are logits up to a constant, which the softmax does not see. Probabilities of 0 count as
-    the smallest normal number of 32 bits.
-
-    Raises:
-        ValueError: ``temperature`` is not above 0.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature} is not above 0")
-    return np.asarray(softmax(_logits(probabilities) / temperature, axis=1), np.float64)
-
-
-def _logits(probabilities: Floats) -> npt.NDArray[np.float64]:
-    return np.asarray(np.log(np.maximum(probabilities, _LEAST, dtype=np.float64)))
 
 
 def _shares(labels: Ints, weights: Floats | None) -> npt.NDArray[np.float64]:
@@ -110,7 +93,7 @@ def _shares(labels: Ints, weights: Floats | None) -> npt.NDArray[np.float64]:
 
 def _nll(labels: Ints, probabilities: Floats, weights: Floats) -> float:
     own = np.take_along_axis(probabilities, np.asarray(labels)[:, None], axis=1)[:, 0]
-    return float(-weights @ _logits(own))
+    return float(-weights @ logits(own))
 
 
 def _error(bins: Ints, confidence: Floats, right: npt.NDArray[np.bool_], weights: Floats) -> float:

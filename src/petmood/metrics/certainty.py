@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from petmood.metrics.calibration import calibration, fit_temperature, tempered
-from petmood.metrics.conformal import answer_sets, fit_threshold, judge_sets
+from petmood.metrics.calibration import calibration, fit_temperature
+from petmood.metrics.conformal import fit_threshold, judge_sets
 from petmood.metrics.records import Answers, Floats, Sureness
 from petmood.metrics.scores import likeliest
 from petmood.metrics.selective import risk_coverage
+from petmood.probabilities import answer_sets, tempered
 from petmood.records import Calibrated, Certainty
 
 #: Parts of the groups, each judged with what was fitted on the others.

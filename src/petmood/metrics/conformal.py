@@ -49,18 +49,6 @@ def fit_threshold(
     return float(own[order[enough[0]]]) if enough.size else 0.0
 
 
-def answer_sets(probabilities: Floats, threshold: float) -> npt.NDArray[np.bool_]:
-    """Which classes belong to the set of each row, (n, classes): those from ``threshold`` on, and always the likeliest.
-
-    Args:
-        probabilities: (n, classes), after the temperature.
-        threshold: of `fit_threshold`.
-    """
-    probabilities = np.asarray(probabilities)
-    likely = probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
-    return np.asarray((probabilities >= threshold) | likely, np.bool_)
-
-
 def judge_sets(
     labels: Ints,
     sets: npt.NDArray[np.bool_],
@@ -74,7 +62,7 @@ def judge_sets(
 
     Args:
         labels: true class numbers, (n,), n > 0.
-        sets: (n, classes), of `answer_sets`.
+        sets: (n, classes), of `probabilities.answer_sets`.
         groups: group of each row, (n,).
         names: the data set's classes, in order.
         level: share that was promised.

@@ -17,9 +17,10 @@ import polars as pl
 
 from petmood.data.cutshort import cut_short
 from petmood.errors import UserError
+from petmood.geometry import Box
 from petmood.labels import EMOTIONS, EMOTIONS_KO, emotion_of
 from petmood.recipes.sheet import SheetSettings
-from petmood.records import REJECT_SCHEMA, Box
+from petmood.schemas import REJECT_SCHEMA
 from petmood.workspace import Workspace, reading
 
 #: What became of a frame: kept, left (good but not chosen), refused, open (nothing was chosen yet), missing (no file).

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import polars as pl
 from markupsafe import Markup
 
 from petmood.crops import CropStore
 from petmood.errors import UserError
 from petmood.labels import Language, display
-from petmood.media import encode
 from petmood.report.doubt_texts import (
     credit_line,
     fact_lines,
@@ -26,6 +23,7 @@ from petmood.report.doubt_texts import (
     word,
 )
 from petmood.report.pages import page_environment, style
+from petmood.report.pictures import Thumbnail, data_uri, encoded, shrunk
 from petmood.report.texts import percent
 from petmood.workspace import Workspace, read_json, read_table, replacing
 
@@ -33,15 +31,6 @@ from petmood.workspace import Workspace, read_json, read_table, replacing
 _THUMBNAIL = 144
 #: Clips that are named in the terminal.
 _NAMED = 10
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One small picture of a clip."""
-
-    jpeg: bytes
-    width: int
-    height: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +47,7 @@ class Case:
     frames: int
     probabilities: Mapping[str, float]
     """Emotion → 0 to 1."""
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Thumbnail, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +91,7 @@ def write_doubts_page(folder: Path, language: Language = "en", *, top: int = 100
 def render(page: DoubtPage, language: Language) -> str:
     """The page as HTML that loads nothing and runs nothing."""
     environment = page_environment()
-    environment.filters.update(percent=percent, emotion=partial(display, language=language), data_uri=_data_uri)
+    environment.filters.update(percent=percent, emotion=partial(display, language=language), data_uri=data_uri)
     return environment.get_template("doubts.html.j2").render(
         page=page,
         summary=page.summary,
@@ -153,7 +142,7 @@ def _open_cases(folder: Path) -> pl.DataFrame:
     return read_table(folder / "doubts.parquet").filter(pl.col("verdict") == "")
 
 
-def _case(row: Mapping[str, Any], classes: Sequence[str], pictures: tuple[Picture, ...]) -> Case:
+def _case(row: Mapping[str, Any], classes: Sequence[str], pictures: tuple[Thumbnail, ...]) -> Case:
     names = ("clip", "species", "emotion", "owner_emotion", "suggested", "score", "flagged", "frames")
     return Case(
         **{name: row[name] for name in names},
@@ -162,25 +151,13 @@ def _case(row: Mapping[str, Any], classes: Sequence[str], pictures: tuple[Pictur
     )
 
 
-def _pictures(workspace: Workspace, rows: pl.DataFrame) -> dict[str, tuple[Picture, ...]]:
+def _pictures(workspace: Workspace, rows: pl.DataFrame) -> dict[str, tuple[Thumbnail, ...]]:
     """Clip → its small pictures; those whose crop is gone are left out."""
     wanted = rows.select("clip", frame_id="pictures").explode("frame_id")
     crops = read_table(workspace.crops / "crops.parquet")
     found = wanted.join(crops, on="frame_id", how="inner", maintain_order="left")
     store = CropStore(workspace.crops, found)
-    pictures: dict[str, tuple[Picture, ...]] = {}
+    pictures: dict[str, tuple[Thumbnail, ...]] = {}
     for row, clip in enumerate(found["clip"]):
-        pictures[clip] = (*pictures.get(clip, ()), _thumbnail(store, row))
+        pictures[clip] = (*pictures.get(clip, ()), encoded(shrunk(store.pixels(row), _THUMBNAIL)))
     return pictures
-
-
-def _thumbnail(store: CropStore, row: int) -> Picture:
-    pixels = store.pixels(row)
-    scale = min(1.0, _THUMBNAIL / max(pixels.shape[:2]))
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return Picture(jpeg=encode(small, 80), width=size[0], height=size[1])
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -64,7 +64,7 @@ def read_page(run: Path) -> Page:
     """
     run = run.absolute()
     evaluation = read_evaluation(run)
-    workspace = Workspace.open(run.parent.parent)
+    workspace = Workspace.of_run(run)
     bundle = read_json(run / "bundle.json") if (run / "bundle.json").is_file() else {}
     predictions = _predictions(run, evaluation)
     return Page(

@@ -13,7 +13,8 @@ import polars as pl
 
 from petmood.crops import CropStore
 from petmood.errors import UserError
-from petmood.media import Pixels, encode
+from petmood.media import encode
+from petmood.pictures import Pixels
 from petmood.workspace import Workspace, read_table
 
 #: Pixels of a thumbnail's longer side.
@@ -62,10 +63,10 @@ def read_pictures(workspace: Workspace, run: Path, frame_ids: Iterable[str], *, 
     plain: dict[str, Thumbnail] = {}
     heat: dict[str, Thumbnail] = {}
     for row, frame_id in enumerate(found["frame_id"]):
-        small = _shrunk(store.pixels(row))
-        plain[frame_id] = _encoded(small)
+        small = shrunk(store.pixels(row), SIDE)
+        plain[frame_id] = encoded(small)
         if frame_id in maps:
-            heat[frame_id] = _encoded(_overlaid(small, maps[frame_id]))
+            heat[frame_id] = encoded(_overlaid(small, maps[frame_id]))
     return Pictures(plain=plain, heat=heat)
 
 
@@ -90,8 +91,9 @@ def _heat_maps(run: Path, wanted: Iterable[str]) -> dict[str, Pixels]:
         raise UserError(f"{path} is damaged: a map has not height × width bytes.", hint=hint) from None
 
 
-def _shrunk(pixels: Pixels) -> Pixels:
-    scale = min(1.0, SIDE / max(pixels.shape[:2]))
+def shrunk(pixels: Pixels, side: int) -> Pixels:
+    """The picture with a longer side of ``side`` pixels at most."""
+    scale = min(1.0, side / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -105,5 +107,6 @@ def _overlaid(pixels: Pixels, heat: Pixels) -> Pixels:
     return np.ascontiguousarray(mixed.round().clip(0, 255).astype(np.uint8))
 
 
-def _encoded(pixels: Pixels) -> Thumbnail:
+def encoded(pixels: Pixels) -> Thumbnail:
+    """The picture as it stands in a page."""
     return Thumbnail(jpeg=encode(pixels, QUALITY), width=pixels.shape[1], height=pixels.shape[0])

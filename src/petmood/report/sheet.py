@@ -11,10 +11,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from petmood.geometry import Box, CropGeometry
 from petmood.labels import Language, display
-from petmood.media import BadPictureError, cut, encode
+from petmood.media import cut, encode
+from petmood.pictures import BadPictureError
 from petmood.recipes.sheet import SheetSettings
-from petmood.records import REASONS, Box, CropGeometry
+from petmood.records import REASONS
 from petmood.report.clip_rows import (
     ClipRow,
     Frame,

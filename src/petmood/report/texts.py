@@ -111,6 +111,8 @@ REASONS_KO: Mapping[str, str] = {
     "size_differs": "사진 크기가 라벨과 다름",
     "blank": "한 가지 색뿐인 빈 그림",
     "blurred": "너무 흐려서 행동을 알아볼 수 없음",
+    "no_animal": "동물을 찾지 못함",
+    "unreadable_video": "읽을 수 없는 영상 파일",
     "near_copy": "같은 클립에서 이미 고른 사진과 거의 같음",
 }
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import polars as pl
 
-from petmood.media import BadPictureError, probe
+from petmood.media import probe
+from petmood.pictures import BadPictureError
 
 #: Keypoints of a frame, as AI Hub numbers them: 1 nose, 2 forehead, 3 mouth corner, 4 lower lip, 5 neck, 6 and 7 start
 #: of the front legs, 8 and 9 front ankles, 10 and 11 femurs, 12 and 13 back ankles, 14 and 15 tail's start and end.
