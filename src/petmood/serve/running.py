@@ -37,7 +37,7 @@ def listening(settings: ServeSettings) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # With the protocol named, asyncio sends an answer's body at once; without, it waits 40 ms for the head's receipt.
+        # With the protocol named, asyncio sends a body at once; without, it waits 40 ms for the head's receipt.
         opened = socket.socket(family, kind, protocol)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
