@@ -62,14 +62,14 @@ def notes(source: Path) -> int:
 
 
 def bare(source: Path) -> int:
-    from petmood.sources.aihub import _decoder
+    from petmood.sources.label import decoded
 
     total = 0
     for folder, _, names in os.walk(source):
         for name in names:
             if name.endswith(".json"):
                 with open(os.path.join(folder, name), "rb") as file:
-                    total += len(_decoder.decode(file.read().removeprefix(b"\xef\xbb\xbf")).annotations)
+                    total += len(decoded(file.read().removeprefix(b"\xef\xbb\xbf")).annotations)
     return total
 
 

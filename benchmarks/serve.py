@@ -6,7 +6,8 @@
 The service runs as a user starts it, in a process of its own; so do the clients, who ask again as soon as they have an
 answer, each over one connection. The photo is made up (640 × 480), unless one is given. ``bare``: onnxruntime alone, on
 squares that are ready, with batches as large as there are clients (32 at most); it decodes nothing and talks to nobody.
-Both have the whole machine, in turn; the clients' own work is part of what the service has to share it with.
+``inline``: what the service does for a photo, decoding and all, without HTTP: one thread a core, one photo after the
+other. All have the whole machine, in turn; the clients' own work is part of what the service has to share it with.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from measuring import machine
+from petmood.geometry import Box
+from petmood.look import Looker
 from petmood.media import encode
+from petmood.parallel import cores
 from petmood.runtime import OnnxModel
+from petmood.serve.photos import check
 
 CLIENTS = (1, 8, 32)
 #: Seconds of a measurement of the bare model.
@@ -58,6 +64,26 @@ def bare_rate(model: Path, batch: int) -> float:
     return count / (time.perf_counter() - start)
 
 
+def inline_rate(model: Path, file: str) -> float:
+    """Photos a second that are decoded, cut and answered by as many threads as there are cores."""
+    looker = Looker(OnnxModel(model, threads=1, spinning=False), None, whole=True)
+    data = Path(file).read_bytes() if file else photo()
+    until = time.perf_counter() + BARE_SECONDS
+
+    def answered() -> int:
+        count = 0
+        while time.perf_counter() < until:
+            found = looker.find(data, box=Box(0, 0, *check(data, most_pixels=2**31)))
+            looker.answer([found])
+            count += 1
+        return count
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(cores()) as threads:
+        counts = [threads.submit(answered) for _ in range(cores())]
+        return sum(count.result() for count in counts) / (time.perf_counter() - start)
+
+
 @contextlib.contextmanager
 def service(arguments: argparse.Namespace) -> Iterator[tuple[psutil.Process, int]]:
     """A service in a process of its own, and its port."""
@@ -67,8 +93,10 @@ def service(arguments: argparse.Namespace) -> Iterator[tuple[psutil.Process, int
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("http"):
             raise SystemExit("the service did not start")
-        yield psutil.Process(process.pid), int(line.split()[0].rstrip("/").rpartition(":")[2])
-        process.terminate()
+        try:
+            yield psutil.Process(process.pid), int(line.split()[0].rstrip("/").rpartition(":")[2])
+        finally:
+            process.terminate()
 
 
 def client(port: int, request: bytes, count: int, waits: list[float]) -> None:
@@ -138,6 +166,9 @@ def main() -> None:
         return
     print(machine())
     each = max(64, arguments.requests // 10)
+    inlines = [] if arguments.detector else [inline_rate(arguments.model, arguments.photo) for _ in range(3)]
+    if inlines:
+        print(f"inline: {statistics.median(inlines):.1f} photos/s")
     print("clients  bare/s  service/s  share    p50 ms  p95 ms  p99 ms")
     with service(arguments) as (process, port):
         in_process(port, 8, 64, arguments.photo)

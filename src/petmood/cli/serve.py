@@ -74,6 +74,7 @@ def _served(
     model: Path, detector: Detector | None, *, device: Literal["auto", "cpu", "cuda"], examples: bool
 ) -> Served:
     from petmood.look import Looker
+    from petmood.parallel import cores
     from petmood.serve.examples import examples_of
     from petmood.serve.service import Served
     from petmood.serve.turns import InTurns
@@ -81,19 +82,20 @@ def _served(
     if model.suffix == ".onnx":
         from petmood.runtime import OnnxModel
 
-        file = OnnxModel(model, spinning=False)
-        engine = InTurns(file)
+        # Threads that share a picture wait for each other, the more so beside those that read and decode requests.
+        engine = OnnxModel(model, threads=1, spinning=False)
         looker = Looker(engine, detector, whole=detector is None)
-        return Served(network=file.described.model, engine=engine, looker=looker, finds=detector is not None)
+        name, finds = engine.described.model, detector is not None
+        return Served(network=name, engine=engine, looker=looker, finds=finds, workers=cores())
     from petmood.predict import Predictor
     from petmood.serve.heat import heat_maps_of
 
     predictor = Predictor.load(model, device=device)
-    engine = InTurns(predictor)
+    shared = InTurns(predictor)
     return Served(
         network=predictor.info.model,
-        engine=engine,
-        looker=Looker(engine, detector, whole=detector is None),
+        engine=shared,
+        looker=Looker(shared, detector, whole=detector is None),
         finds=detector is not None,
         heat_maps=heat_maps_of(model, device=device),
         examples=examples_of(model) if examples else (),

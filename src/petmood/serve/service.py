@@ -43,6 +43,8 @@ class Served:
     looker: Looker
     finds: bool
     """Whether the looker has a detector."""
+    workers: int = 1
+    """Threads that may ask the engine at the same time."""
     heat_maps: HeatMaps | None = None
     examples: tuple[bytes, ...] = ()
     """JPEG files to try."""
@@ -75,6 +77,7 @@ class Service:
             largest=settings.batch,
             wait=settings.wait / 1000,
             coming=lambda: self._coming,
+            workers=served.workers,
             told=self.counters.batches.observe,
         )
 

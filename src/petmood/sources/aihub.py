@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,97 +15,12 @@ from numpy.typing import NDArray
 
 from petmood.labels import normalise, species_of
 from petmood.settings import fingerprint
-from petmood.sources.rows import KEYPOINTS, NO_POINT, POINTS, Source, raw_rows, split_of
+from petmood.sources.label import Box, Inspect, Label, Metadata, Owner, decoded, points_of
+from petmood.sources.rows import POINTS, Source, raw_rows, split_of
 from petmood.sources.tree import CLIP_NAME, PICTURE_SUFFIXES, Tree, printable
 
 #: Label files a task: some tens of milliseconds of work, so that all cores are busy even on small sets.
 _CLIPS_A_TASK = 256
-
-
-class _Box(msgspec.Struct, gc=False):
-    x: float | None = None
-    y: float | None = None
-    width: float | None = None
-    height: float | None = None
-
-
-class _Point(msgspec.Struct, gc=False):
-    x: float | None = None
-    y: float | None = None
-
-
-#: Fields p1 to p15, which the label calls "1" to "15"; any of them may be absent.
-_Points = msgspec.defstruct(
-    "_Points",
-    [(f"p{code}", _Point | None, msgspec.field(default=None, name=str(code))) for code in range(1, KEYPOINTS + 1)],
-    gc=False,
-)
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    frame_number: int
-    timestamp: int | float
-    bounding_box: _Box | None = None
-    keypoints: _Points | None = None  # type: ignore[valid-type]
-
-
-class _PlainAnnotation(msgspec.Struct, gc=False):
-    frame_number: int
-    timestamp: int | float
-    bounding_box: _Box | None = None
-
-    @property
-    def keypoints(self) -> msgspec.Struct | None:
-        """None that can be read."""
-
-
-class _Animal(msgspec.Struct):
-    breed: str | None = None
-    gender: str | None = None
-    age: int | float | str | None = None
-    neuter: str | None = None
-
-
-class _Owner(msgspec.Struct):
-    emotion: str | None = None
-    situation: str | None = None
-    animal_count: int | float | str | None = msgspec.field(default=None, name="animalCount")
-
-
-class _Inspect(msgspec.Struct):
-    emotion: str | None = None
-
-
-class _Metadata(msgspec.Struct):
-    species: str | None = None
-    location: str | None = None
-    height: float | None = None
-    width: float | None = None
-    animal: _Animal | None = None
-    owner: _Owner | None = None
-    inspect: _Inspect | None = None
-
-
-class _Label(msgspec.Struct):
-    annotations: Sequence[_Annotation | _PlainAnnotation]
-    file_video: str | None = None
-    metadata: _Metadata | None = None
-
-
-class _FullLabel(_Label):
-    annotations: list[_Annotation]
-
-
-class _PlainLabel(_Label):
-    annotations: list[_PlainAnnotation]
-
-
-#: Not strict: 6.0 is a frame number too. Keypoints are decoded in the same go: taken as `msgspec.Raw` first, and then
-#: decoded for pictures that are there alone, it takes 1.8 times as long where all are there.
-_decoder = msgspec.json.Decoder(_FullLabel, strict=False)
-
-#: For labels whose keypoints have an unknown form: all the rest of them is as good as in others.
-_plain_decoder = msgspec.json.Decoder(_PlainLabel, strict=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,8 +117,8 @@ class _Rows:
         self._names: list[str] = []
         self._present: list[bool] = []
         self._times: list[float] = []
-        self._boxes: list[_Box | None] = []
-        self._points: list[NDArray[np.int16]] = []
+        self._boxes: list[Box | None] = []
+        self.points_of: list[NDArray[np.int16]] = []
         self._refused: list[pl.DataFrame] = []
 
     def add(self, files: ClipFiles) -> None:
@@ -229,7 +143,7 @@ class _Rows:
         self._present += present
         self._times += times
         self._boxes += [item.bounding_box for item in label.annotations]
-        self._points.append(_points(label.annotations, present))
+        self.points_of.append(points_of(label.annotations, present))
         if sum(present) < len(pictures):
             unlisted = [f"{files.folder}/{printable(name)}" for name in sorted(pictures.difference(names))]
             self._refuse(unlisted, files.clip, "no_label", "not listed in the label file")
@@ -263,7 +177,7 @@ class _Rows:
                 "clip_row": np.repeat(np.arange(len(self._counts), dtype=np.uint32), self._counts),
                 "name": self._names,
                 "present": self._present,
-                "points": pl.Series(np.concatenate(self._points), dtype=POINTS),
+                "points": pl.Series(np.concatenate(self.points_of), dtype=POINTS),
                 **{name: pl.Series(values, dtype=pl.Float64) for name, values in numbers.items()},
             }
         )
@@ -312,50 +226,23 @@ def _pictures(folder: str | None) -> set[str]:
     return {name for name in names if name.endswith(".jpg") or os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES}
 
 
-def _read_label(files: ClipFiles) -> tuple[_Label | None, tuple[str, str]]:
+def _read_label(files: ClipFiles) -> tuple[Label | None, tuple[str, str]]:
     """A clip's label, or None with reason and detail."""
     if files.duplicate or files.label is None:
         return None, ("duplicate_label", "a label file of this name stands elsewhere too")
     try:
         with open(files.label, "rb") as file:
             data = file.read()
-        label = _decoded(data.removeprefix(b"\xef\xbb\xbf"))
+        label = decoded(data.removeprefix(b"\xef\xbb\xbf"))
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return None, ("unreadable_label", str(error) or type(error).__name__)
     return (label, ("", "")) if label.annotations else (None, ("unreadable_label", "it lists no frames"))
 
 
-def _decoded(data: bytes) -> _Label:
-    """What a label file says; without keypoints if those are not as they should be."""
-    try:
-        return _decoder.decode(data)
-    except msgspec.ValidationError:
-        return _plain_decoder.decode(data)
-
-
-_UNKNOWN = _Point(math.nan, math.nan)
-
-
-def _points(annotations: Sequence[_Annotation | _PlainAnnotation], present: Sequence[bool]) -> NDArray[np.int16]:
-    """Keypoints as (annotations, 30) pixels; ``NO_POINT`` where one is not told, or its picture is not there."""
-    points = np.full((len(annotations), 2 * KEYPOINTS), NO_POINT, np.int16)
-    told = {row: item.keypoints for row, item in enumerate(annotations) if present[row] and item.keypoints}
-    if not told:
-        return points
-    flat = [point or _UNKNOWN for item in told.values() for point in msgspec.structs.astuple(item)]
-    # One plain list an axis: measured twice as fast as a list of pairs.
-    axes = ([point.x for point in flat], [point.y for point in flat])
-    pairs = np.stack([np.array(values, np.float32) for values in axes], axis=-1)
-    known = ~np.isnan(pairs).any(axis=-1, keepdims=True)
-    cut = np.where(known, pairs.clip(NO_POINT + 1, -NO_POINT - 1), NO_POINT)
-    points[list(told)] = cut.reshape(len(told), -1)
-    return points
-
-
-def _clip_values(files: ClipFiles, label: _Label, root: str) -> dict[str, object]:
+def _clip_values(files: ClipFiles, label: Label, root: str) -> dict[str, object]:
     """What a label says once for all frames of its clip."""
-    metadata = label.metadata or _Metadata()
-    owner, inspect = metadata.owner or _Owner(), metadata.inspect or _Inspect()
+    metadata = label.metadata or Metadata()
+    owner, inspect = metadata.owner or Owner(), metadata.inspect or Inspect()
     parts = CLIP_NAME.fullmatch(files.clip)
     species = species_of(metadata.species or "") or (parts and parts["species"])
     return {
@@ -374,7 +261,7 @@ def _clip_values(files: ClipFiles, label: _Label, root: str) -> dict[str, object
     }
 
 
-def _group_key(clip: str, label: _Label, metadata: _Metadata, species: str | None) -> str:
+def _group_key(clip: str, label: Label, metadata: Metadata, species: str | None) -> str:
     """Clips that may show the same animal: filmed on one day, same breed, sex, age, neutering, household and place.
 
     The data set has no animal id. This key merges look-alikes of a popular breed filmed on one day and misses an animal
