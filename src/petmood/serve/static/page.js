@@ -248,6 +248,7 @@ function showVideo() {
   };
   for (const event of ["timeupdate", "seeked", "loadeddata"]) film.addEventListener(event, draw);
   film.addEventListener("loadedmetadata", () => fit(film.videoWidth || 640, film.videoHeight || 360));
+  film.addEventListener("error", () => film.replaceWith(made("p", "hint", word("not_playable"))));
   const jump = (ms) => { film.currentTime = ms / 1000; };
   at("said").textContent = tracks.map(inWords).join(", ") || word("no_animal");
   if (tracks.length) at("timeline").append(made("h3", "", word("timeline")));
