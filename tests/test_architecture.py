@@ -14,16 +14,18 @@ SOURCE = Path(__file__).parents[1] / "src" / "petmood"
 #: Module or package → rank; a module imports only from lower ranks (within a package freely, but without a ring).
 RANKS = {
     "errors": 0, "labels": 0,
-    "settings": 1, "geometry": 1, "probabilities": 1, "pictures": 1,
+    "settings": 1, "geometry": 1, "probabilities": 1, "pictures": 1, "lock": 1,
     "records": 2, "schemas": 2, "charts": 2, "recipes": 2, "bootstrap": 2,
-    "workspace": 3, "wording": 3, "media": 3, "metrics": 3, "parallel": 3,
+    "archives": 2, "storage": 2,
+    "workspace": 3, "wording": 3, "media": 3, "metrics": 3, "parallel": 3, "places": 3,
+    "cluster": 4, "remote": 4,
     "crops": 4, "preprocess": 4, "detect": 4, "sources": 4, "video": 4, "drawing": 4, "inputs": 4,
     "data": 5, "synth": 5, "model": 5, "losses": 5, "weights": 5, "sampling": 5, "judging": 5,
     "tracking": 5, "timeline": 5,
     "loading": 6, "bundle": 6, "inference": 6, "engine": 6,
     "predict": 7, "runtime": 7, "features": 7, "adjust": 7, "runfolder": 7, "explain": 7,
     "export": 8, "look": 8, "train": 8, "probe": 8, "evaluate": 8, "report": 8, "doubts": 8, "runs": 8,
-    "tune": 9, "doctor": 9, "serve": 9, "elsewhere": 9, "answering": 9,
+    "tune": 9, "doctor": 9, "serve": 9, "elsewhere": 9, "answering": 9, "upkeep": 9,
     "cli": 10,
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "timm", "lightning", "torchmetrics", "captum"}

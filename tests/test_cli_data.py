@@ -175,9 +175,9 @@ def test_a_source_with_pictures_but_no_labels(run, tree, tmp_path):
     assert "has 1 pictures (in: photos) but no label files" in refused(run, "prepare", tree.root, tmp_path / "work")
 
 
-def test_a_source_still_in_its_zips(run, tree, tmp_path):
+def test_a_source_of_a_zip_whose_download_broke_off(run, tree, tmp_path):
     (tree.root / "[원천]ARCH.zip").write_bytes(b"PK")
-    assert "holds 1 zip files and nothing unpacked" in refused(run, "prepare", tree.root, tmp_path / "work")
+    assert "ARCH.zip is damaged: it ends without a directory" in refused(run, "prepare", tree.root, tmp_path / "work")
 
 
 def test_a_csv_with_a_missing_column(run, tmp_path):

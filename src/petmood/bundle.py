@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ from petmood.preprocess import Preprocessing
 from petmood.records import Certainty, Pool
 from petmood.settings import SETTINGS, build, to_plain
 from petmood.weights import create_backbone
-from petmood.workspace import Stage, Workspace, read_json, replacing, write_json
+from petmood.workspace import Stage, Workspace, drop, read_json, replacing, write_json
 
 #: Raised whenever an older petmood could misread a newer bundle.
 FORMAT = 1
@@ -138,12 +138,15 @@ def save_bundle(
     shares: Mapping[str, float] | None = None,
     training_clips: Mapping[str, int] | None = None,
     init: RunOrigin | None = None,
+    certainty: Callable[[tuple[float, ...]], Certainty] | None = None,
 ) -> BundleInfo:
     """Write a bundle: each file atomically, the description last. The network is left in evaluation mode.
 
-    ``shares`` are those that the answers of ``net`` expect. Results of an earlier evaluation are removed.
+    ``shares`` are those that the answers of ``net`` expect; ``certainty`` tells, from the bundle's check, how its
+    probabilities are to be read. Results of an earlier evaluation are removed.
     """
     net = net.cpu().eval()
+    check = check_answers(net, preprocessing)
     info = BundleInfo(
         format=FORMAT,
         petmood=petmood.__version__,
@@ -156,7 +159,8 @@ def save_bundle(
         settings=dict(settings),
         epoch=epoch,
         scores=dict(scores),
-        check=check_answers(net, preprocessing),
+        check=check,
+        certainty=certainty(check) if certainty else None,
         shares=dict(shares or {}),
         trained_shares=dict(shares or {}),
         training_clips=dict(training_clips or {}),
@@ -165,7 +169,7 @@ def save_bundle(
     )
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     # A bundle whose two files do not belong together must not exist: without its description it is none.
-    (folder / INFO_FILE).unlink(missing_ok=True)
+    drop(folder / INFO_FILE)
     forget_results(folder)
     with replacing(folder / WEIGHTS_FILE) as temporary:
         safetensors.torch.save_file(tensors, temporary)
@@ -269,8 +273,7 @@ def keep_certainty(folder: Path, certainty: Certainty | None) -> BundleInfo:
 def forget_results(folder: Path) -> None:
     """Remove what an evaluation of an earlier model left in a run folder, also what it said of other sources."""
     for place in (folder, *folder.glob("elsewhere/*/")):
-        for name in RESULTS:
-            (place / name).unlink(missing_ok=True)
+        drop(*(place / name for name in RESULTS))
 
 
 def weights_digest(folder: Path) -> str:

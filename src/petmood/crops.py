@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mmap
 import tarfile
@@ -14,7 +15,8 @@ import polars as pl
 from petmood.errors import UserError
 from petmood.media import decode
 from petmood.pictures import Pixels
-from petmood.workspace import read_table, replacing
+from petmood.settings import fingerprint
+from petmood.workspace import Workspace, read_table, replacing
 
 #: One row a crop (``crops/crops.parquet``), in the order of ``frames.parquet``.
 CROP_SCHEMA: dict[str, pl.DataType] = {
@@ -29,6 +31,22 @@ CROP_SCHEMA: dict[str, pl.DataType] = {
     "damaged": pl.Boolean(),  # the decoder repaired something
     "stamp": pl.UInt64(),  # of what it was made from: the picture file, the box, the way of cutting
 }
+
+
+def crops_state(workspace: Workspace) -> str:
+    """Sixteen hex digits of what the crops are: pack's mark, and size and hash of each (`pack --force` changes some).
+
+    Raises:
+        UserError: nothing is packed.
+    """
+    made_from = workspace.require("pack")["made_from"]
+    table = read_table(workspace.crops / "crops.parquet", columns=("frame_id", "size", "hash"))
+    if table.is_empty():
+        raise UserError(f"work folder {workspace.root} has no crops.", hint="see why in rejects.parquet")
+    digest = hashlib.sha256("\n".join(table["frame_id"].to_list()).encode())
+    digest.update(table["size"].to_numpy().tobytes())
+    digest.update(table["hash"].to_numpy().tobytes())
+    return fingerprint(made_from, digest.hexdigest())
 
 
 class PartWriter:

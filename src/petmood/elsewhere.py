@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from petmood import places
 from petmood.bundle import BundleInfo, read_info
 from petmood.crops import CropStore
 from petmood.data.clean import merged_emotion, parse_merges
@@ -37,7 +38,7 @@ from petmood.runfolder import check_name
 from petmood.settings import build, to_plain
 from petmood.sources import Source, open_source
 from petmood.sources.words import LEFT_OUT, read_words, unknown_words
-from petmood.workspace import Workspace, read_json, read_table, versions, write_json, write_table
+from petmood.workspace import Workspace, drop, read_json, read_table, versions, write_json, write_table
 
 #: Sides of the search for pictures that the model knows.
 _OWN, _THERE = 0, 1
@@ -67,7 +68,7 @@ def elsewhere(
     left_out = _prepare(asked, own_work, info, jobs=jobs, quiet=quiet)
     found = _judged(asked, own_work, run, settings, quiet=quiet)
     result = _result(asked, own, found, left_out)
-    (asked.folder / "metrics.json").unlink(missing_ok=True)
+    drop(asked.folder / "metrics.json")
     write_table(predictions(found.answered, info.classes), asked.folder / "predictions.parquet")
     write_json(asked.folder / "metrics.json", result.to_dict())
     return result
@@ -77,7 +78,7 @@ def elsewhere(
 class _Asked:
     """A source, and where what is found about it goes."""
 
-    source: Path
+    source: str
     kind: str
     folder: Path
     words: Mapping[str, str]
@@ -143,15 +144,15 @@ def _asked(run: Path, other: ElsewhereSettings) -> _Asked:
     Raises:
         UserError: the source or the map cannot be used, or the name is not usable or taken.
     """
-    source = Path(other.source)
+    source = other.source
     words = read_words(Path(other.map)) if other.map else {}
     opened = open_source(source, words=words)
-    name = other.name or re.sub(r"[^\w.-]+", "-", source.resolve().stem).strip(".-") or "source"
+    name = other.name or re.sub(r"[^\w.-]+", "-", Path(places.absolute(source)).stem).strip(".-") or "source"
     check_name(name, what="source")
     folder = run / "elsewhere" / name
     mark = folder / "work" / "index.json"
     before = read_json(mark)["settings"].get("source") if mark.is_file() else None
-    if before not in (None, str(source.resolve())):
+    if before not in (None, places.absolute(source)):
         hint = "give this one another --name"
         raise UserError(f"folder {folder} holds what was found of another source, {before}.", hint=hint)
     index_settings = _index_settings(Workspace.of_run(run), other, opened)
@@ -347,7 +348,7 @@ def _result(asked: _Asked, own: _Own, found: _Found, left_out: Mapping[str, int]
     scores, recalls = changes(here, there, classes)
     return Elsewhere(
         name=asked.folder.name,
-        source=str(asked.source.resolve()),
+        source=places.absolute(asked.source),
         kind=asked.kind,
         settings=to_plain(asked.settings),
         own_split=own.evaluation.split,

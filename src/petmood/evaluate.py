@@ -25,7 +25,7 @@ from petmood.predict import Predictor
 from petmood.recipes.evaluation import EvaluateSettings
 from petmood.records import Certainty
 from petmood.settings import to_plain
-from petmood.workspace import Workspace, write_json, write_table
+from petmood.workspace import Workspace, drop, write_json, write_table
 
 Split = Literal["train", "val", "test"]
 
@@ -58,8 +58,7 @@ def evaluate(run: Path, settings: EvaluateSettings = EvaluateSettings(), *, quie
         speed=speed,
     )
     # Numbers must never stand beside another evaluation's predictions: they go first and come last.
-    for name in ("metrics.json", "heatmaps.parquet"):
-        (run / name).unlink(missing_ok=True)
+    drop(run / "metrics.json", run / "heatmaps.parquet")
     write_table(predictions(answered, classes), run / "predictions.parquet")
     write_json(run / "metrics.json", result.to_dict())
     return result

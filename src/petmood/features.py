@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,12 @@ import timm.data
 import torch
 from torch import nn
 
-from petmood.crops import CropStore
+from petmood.crops import CropStore, crops_state
 from petmood.errors import UserError
 from petmood.inference import folded, on_cores
 from petmood.loading import CropBatches
-from petmood.parallel import progress
+from petmood.lock import owned
+from petmood.parallel import followed, is_elsewhere, progress, run_tasks
 from petmood.preprocess import Preprocessing
 from petmood.recipes.features import FeatureSettings
 from petmood.settings import fingerprint, to_plain
@@ -116,7 +118,7 @@ def crop_features(
     Raises:
         UserError: nothing is packed, a frame has no crop, or the network or its weights cannot be had.
     """
-    crops = _crops_mark(workspace)
+    crops = crops_state(workspace)
     extractor = _extractor(settings)
     origin = {
         "model": settings.model,
@@ -127,14 +129,15 @@ def crop_features(
     key = fingerprint("features", _WAY, origin)
     table = read_table(workspace.crops / "crops.parquet")
     ids = table["frame_id"]
-    workspace.features.mkdir(exist_ok=True)
-    _remove_stale(workspace.features, crops=crops)
-    cache = _Cache(workspace.features, key, len(table))
-    wanted = np.arange(len(table)) if frames is None else np.unique(_rows_of(frames, ids))
-    missing = wanted[~cache.known()[wanted]]
-    if missing.size:
-        write_json(cache.mark, {**origin, "settings": to_plain(settings), "rows": len(table)})
-        _compute(CropStore(workspace.crops, table), missing, _fast(extractor), cache, quiet=quiet)
+    with owned(workspace.root, "petmood features", part="features", wait=True):  # others find them in the cache
+        workspace.features.mkdir(exist_ok=True)
+        _remove_stale(workspace.features, crops=crops)
+        cache = _Cache(workspace.features, key, len(table))
+        wanted = np.arange(len(table)) if frames is None else np.unique(_rows_of(frames, ids))
+        missing = wanted[~cache.known()[wanted]]
+        if missing.size:
+            write_json(cache.mark, {**origin, "settings": to_plain(settings), "rows": len(table)})
+            _compute(CropStore(workspace.crops, table), missing, settings, extractor, cache, quiet=quiet)
     return CropFeatures(np.load(cache.values, mmap_mode="r"), cache.known(), ids, key, found=not missing.size)
 
 
@@ -227,18 +230,6 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _crops_mark(workspace: Workspace) -> str:
-    """What the crops are: pack's mark, and size and hash of each picture (`pack --force` may have changed some)."""
-    made_from = workspace.require("pack")["made_from"]
-    table = read_table(workspace.crops / "crops.parquet").select("frame_id", "size", "hash")
-    if table.is_empty():
-        raise UserError(f"work folder {workspace.root} has no crops.", hint="see why in rejects.parquet")
-    digest = hashlib.sha256("\n".join(table["frame_id"].to_list()).encode())
-    digest.update(table["size"].to_numpy().tobytes())
-    digest.update(table["hash"].to_numpy().tobytes())
-    return fingerprint(made_from, digest.hexdigest())
-
-
 def _extractor(settings: FeatureSettings) -> _Extractor:
     available = torch.cuda.is_available()
     if settings.device == "cuda" and not available:
@@ -272,15 +263,85 @@ def _remove_stale(folder: Path, *, crops: str) -> None:
             path.unlink()
 
 
+class _Ready(NamedTuple):
+    """The network that this process has ready, and what it was built from."""
+
+    settings: FeatureSettings
+    weights: str
+    extractor: _Extractor
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Some crops whose features are wanted; can be sent to another machine that sees them."""
+
+    folder: Path
+    table: pl.DataFrame
+    """Their rows of crops.parquet."""
+    settings: FeatureSettings
+    weights: str
+    """As `weights_digest` has it."""
+
+
+#: Built once a process: another machine is asked for many blocks.
+_ready: list[_Ready] = []
+#: Blocks that another machine is asked for at once take turns: each of them uses all its cores.
+_turn = threading.Lock()
+
+
 def _compute(
-    store: CropStore, rows: npt.NDArray[np.int64], extractor: _Extractor, cache: _Cache, *, quiet: bool
+    store: CropStore,
+    rows: npt.NDArray[np.int64],
+    settings: FeatureSettings,
+    extractor: _Extractor,
+    cache: _Cache,
+    *,
+    quiet: bool,
 ) -> None:
     """Fill the cache with these rows, a block at a time."""
+    parts = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    weights = weights_digest(extractor.backbone)
+    blocks = [_Block(store.folder, store.table[part], settings, weights) for part in parts]
+    fast = None if is_elsewhere() else _fast(extractor)
     with progress("features", len(rows), "frames", quiet=quiet) as advance:
-        for start in range(0, len(rows), _BLOCK):
-            part = rows[start : start + _BLOCK]
-            block = np.concatenate(list(_batches(CropStore(store.folder, store.table[part]), extractor, advance)))
-            cache.keep(part, block)
+        if fast is None:
+            described = followed(run_tasks(describe_block, blocks), advance, len)
+        else:
+            described = (_described(block, fast, advance) for block in blocks)
+        for part, features in zip(parts, described, strict=True):
+            cache.keep(part, features)
+
+
+def describe_block(block: _Block) -> npt.NDArray[np.float16]:
+    """Features of some crops: float16, (crops, features). As computed in the process that asks, block for block.
+
+    Raises:
+        UserError: the crops, the network or its weights cannot be had here, or the weights are others.
+    """
+    with _turn:
+        return _described(block, _kept_ready(block), lambda _: None)
+
+
+def _described(block: _Block, extractor: _Extractor, advance: Callable[[int], None]) -> npt.NDArray[np.float16]:
+    return np.concatenate(list(_batches(CropStore(block.folder, block.table), extractor, advance)))
+
+
+def _kept_ready(block: _Block) -> _Extractor:
+    """The network for a block, which stays ready for the next one.
+
+    Raises:
+        UserError: as `describe_block`.
+    """
+    if not _ready or _ready[0][:2] != (block.settings, block.weights):
+        extractor = _extractor(block.settings)
+        found = weights_digest(extractor.backbone)
+        if found != block.weights:
+            raise UserError(
+                f"weights of {block.settings.model} are others here ({found}) than asked for ({block.weights}).",
+                hint="all machines need the same: --pretrained with a file that all see, or the same package or hub",
+            )
+        _ready[:] = [_Ready(block.settings, block.weights, _fast(extractor))]
+    return _ready[0].extractor
 
 
 def _batches(

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from petmood.errors import UserError
+from petmood import places
+from petmood.errors import RunError, UserError
 from petmood.geometry import Box
 from petmood.pictures import BadPictureError
 
@@ -56,19 +57,20 @@ class Film:
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """A photo or video that is fetched when it is its turn."""
+    """A photo or video at an address that is fetched when it is its turn."""
 
     source: str
+    box: Box | None = None
 
     def fetched(self) -> Photo | Film:
         """What is there; a photo with a reason if nothing is."""
         try:
-            content = _fetched(self.source)
+            content = _fetched(self.source) if _is_web(self.source) else _stored(self.source)
         except BadPictureError as error:
             return Photo(self.source, error)
         name = self.source.partition("?")[0]
-        is_film = Path(name).suffix.lower() in VIDEOS or _begins_like_a_video(content[:64])
-        return Film(self.source, content) if is_film else Photo(self.source, content)
+        is_film = self.box is None and (Path(name).suffix.lower() in VIDEOS or _begins_like_a_video(content[:64]))
+        return Film(self.source, content) if is_film else Photo(self.source, content, self.box)
 
 
 Input = Photo | Film | Remote
@@ -80,7 +82,7 @@ def find_inputs(words: Sequence[str], *, box: Box | None = None, urls: bool = Fa
     Args:
         words: files, folders (all that is in them, by name), patterns such as ``*.jpg``, lists (``@list.txt``, .txt,
             .csv with a column path and maybe x, y, width, height; paths relative to the list), label files (.json of
-            AI Hub, with the frames beside them), addresses.
+            AI Hub, with the frames beside them), zips and what is in them (``x.zip!/folder/a.jpg``), addresses.
         box: where the animal is in each photo that comes without a box of its own.
         urls: whether addresses may be asked for.
 
@@ -104,6 +106,8 @@ def _of_word(word: str, *, urls: bool) -> Iterator[Input]:
         yield _remote(word, urls=urls)
     elif path.is_dir():
         yield from _of_folder(path)
+    elif _is_zipped_folder(word):
+        yield from _of_archive(word)
     elif path.suffix.lower() in {".txt", ".csv"}:
         yield from _of_list(path, urls=urls)
     elif path.suffix.lower() == ".json":
@@ -130,6 +134,38 @@ def _of_folder(folder: Path) -> Iterator[Input]:
         looked_for = ", ".join(sorted(PICTURES | VIDEOS))
         raise UserError(f"folder {folder} holds no pictures and no videos; looked for {looked_for}.")
     yield from (_of_file(str(file), file) for file in inside)
+
+
+def _is_zipped_folder(word: str) -> bool:
+    """Whether a word names a zip, or a folder in one."""
+    try:
+        found = places.split(places.inside(word, "") if places.is_archive(word) else word)
+        return found is not None and (not found[1] or bool(_below(*found)))
+    except OSError:
+        return False
+
+
+def _below(archive: str, folder: str) -> list[str]:
+    """Folders of an archive that hold files: one, and those below it."""
+    start = folder.strip("/")
+    return [name for name in places.archive(archive).folders if not start or f"{name}/".startswith(f"{start}/")]
+
+
+def _of_archive(word: str) -> Iterator[Input]:
+    archive, start = places.split(word) or (word, "")
+    try:
+        found = [
+            Photo(place, Path(place))
+            for folder in _below(archive, start)
+            for name in places.archive(archive).files(folder)
+            if Path(name).suffix.lower() in PICTURES and not name.startswith(".")
+            for place in [f"{places.inside(archive, folder)}/{name}"]
+        ]
+    except OSError as error:
+        raise UserError(f"archive {archive} cannot be read: {error.strerror}.") from None
+    if not found:
+        raise UserError(f"archive {word} holds no pictures; looked for {', '.join(sorted(PICTURES))}.")
+    yield from found
 
 
 def _of_pattern(pattern: str) -> Iterator[Input]:
@@ -178,7 +214,7 @@ def _of_table(path: Path, text: str, *, urls: bool) -> Iterator[Input]:
 
 
 def _of_entry(folder: Path, entry: str, box: Box | None, *, urls: bool) -> Input:
-    return _remote(entry, urls=urls) if _is_address(entry) else _of_file(entry, folder / entry, box)
+    return _remote(entry, box, urls=urls) if _is_address(entry) else _of_file(entry, folder / entry, box)
 
 
 def _box_of_row(row: dict[str, str]) -> Box | None:
@@ -213,7 +249,7 @@ class _Label(msgspec.Struct):
 def _of_label(path: Path) -> Iterator[Input]:
     """The frames of an AI Hub label file that are there, each with its box."""
     try:
-        label = msgspec.json.decode(path.read_bytes(), type=_Label, strict=False)
+        label = msgspec.json.decode(places.read(str(path), most=places.LABEL), type=_Label, strict=False)
     except (OSError, msgspec.MsgspecError) as error:
         problem = getattr(error, "strerror", None) or str(error)
         raise UserError(
@@ -248,17 +284,25 @@ def _frames_beside(path: Path) -> list[tuple[int, Path]]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+    try:
+        return [folder / name for name in places.names(str(folder))]
+    except OSError:
+        return []
 
 
 def _folders_beside(path: Path) -> list[Path]:
     """Where the frames of a label file may lie: in a folder of its name, in its own, or in the tree of the pictures."""
     folders = [path.with_suffix(""), path.parent]
     for label_side, picture_side in _SIDES:
-        parts = [picture_side if part == label_side else part for part in path.parts]
+        parts = [_other_side(part, label_side, picture_side) for part in path.parts]
         if parts != list(path.parts):
             folders.append(Path(*parts).with_suffix(""))
     return folders
+
+
+def _other_side(part: str, label_side: str, picture_side: str) -> str:
+    """A folder's or an archive's name on the side of the pictures: ``[라벨]ARCH.zip!`` becomes ``[원천]ARCH.zip!``."""
+    return picture_side if part == label_side else part.replace(f"[{label_side}]", f"[{picture_side}]")
 
 
 def _is_video(path: Path) -> bool:
@@ -279,13 +323,29 @@ def _begins_like_a_video(head: bytes) -> bool:
 
 
 def _is_address(word: str) -> bool:
-    return word.lower().startswith(("http://", "https://"))
+    return places.is_remote(word)
 
 
-def _remote(address: str, *, urls: bool) -> Remote:
+def _is_web(address: str) -> bool:
+    return address.lower().startswith(("http://", "https://"))
+
+
+def _remote(address: str, box: Box | None = None, *, urls: bool) -> Remote:
     if not urls:
         raise UserError(f"input {address} is an address; petmood asks the network only if told to.", hint="add --urls")
-    return Remote(address)
+    return Remote(address, box)
+
+
+def _stored(address: str) -> bytes:
+    """The bytes of a file on remote storage, or in an archive there."""
+    try:
+        return places.read(address, most=_MOST_BYTES)
+    except FileNotFoundError as error:
+        raise BadPictureError("no_image", error.strerror or str(error)) from None
+    except OSError as error:
+        raise BadPictureError("unreadable_image", error.strerror or str(error)) from None
+    except RunError as error:
+        raise BadPictureError("no_image", error.message) from None
 
 
 def _fetched(address: str) -> bytes:

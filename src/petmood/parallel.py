@@ -1,4 +1,7 @@
-"""All cores for many small tasks, with progress; the one place that starts processes."""
+"""All cores for many small tasks, with progress; the one place that starts processes.
+
+Within `elsewhere` (see `cluster.on_cluster`) the tasks of `run_tasks` are done on other machines.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -18,6 +22,11 @@ from petmood.errors import RunError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: Gives the results of a function over tasks, in the order of the tasks.
+Runner = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+
+_runner: ContextVar[Runner | None] = ContextVar("runner", default=None)
 
 
 def cores(jobs: int = 0) -> int:
@@ -31,11 +40,15 @@ def run_tasks(function: Callable[[T], R], tasks: Sequence[T], *, jobs: int = 0) 
     Args:
         function: importable by name (it runs in other processes when more than one is used).
         tasks: picklable arguments; large enough (tens of milliseconds) that sending them does not matter.
-        jobs: processes; 0 means all cores, 1 means this process alone.
+        jobs: processes of this machine; 0 means all cores, 1 means this process alone. A cluster does not ask for it.
 
     Raises:
         RunError: a process was killed, as the operating system does when memory runs out.
     """
+    runner = _runner.get()
+    if runner is not None:
+        yield from runner(function, tasks)
+        return
     count = min(cores(jobs), len(tasks))
     if count <= 1:
         yield from map(function, tasks)
@@ -50,6 +63,21 @@ def run_tasks(function: Callable[[T], R], tasks: Sequence[T], *, jobs: int = 0) 
             f"a worker process was killed, one of {count}; this mostly means that the memory ran out.",
             hint="run the same command with fewer processes (--jobs 1); it goes on where it stopped",
         ) from None
+
+
+@contextmanager
+def elsewhere(runner: Runner) -> Iterator[None]:
+    """A block in which the tasks of `run_tasks` are given to ``runner``."""
+    token = _runner.set(runner)
+    try:
+        yield
+    finally:
+        _runner.reset(token)
+
+
+def is_elsewhere() -> bool:
+    """Whether tasks are done on other machines now."""
+    return _runner.get() is not None
 
 
 @contextmanager

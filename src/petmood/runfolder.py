@@ -17,7 +17,7 @@ from petmood.bundle import BundleInfo, RunOrigin, data_fingerprints, read_info, 
 from petmood.errors import UserError
 from petmood.recipes import TrainSettings
 from petmood.settings import build, load_yaml, to_plain
-from petmood.workspace import Workspace, replacing
+from petmood.workspace import Workspace, is_litter, replacing
 
 CONFIG = "config.yaml"
 
@@ -49,10 +49,15 @@ def run_folder(folder: Path, name: str, *, resume: bool, shared: bool = False) -
     if resume and not (run / CONFIG).is_file():
         found = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
         raise UserError(f"run {name!r} does not exist in {folder}; found are {', '.join(found) or 'none'}.")
-    if run.exists() and not resume and not shared:
+    if _is_taken(run) and not resume and not shared:
         hint = "go on with it by --resume, or give another --name"
         raise UserError(f"run {name!r} exists already in {folder}.", hint=hint)
     return run
+
+
+def _is_taken(run: Path) -> bool:
+    """Whether a name is in use; a folder whose making was killed holds nothing yet, and is free."""
+    return run.exists() and (not run.is_dir() or any(not is_litter(path) for path in run.iterdir()))
 
 
 def write_config(run: Path, settings: TrainSettings, recipe: str, origin: RunOrigin | None) -> None:

@@ -10,6 +10,7 @@ with a docstring below each field. The command line, the YAML loader and the sav
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -28,8 +29,15 @@ T = TypeVar("T")
 
 def to_plain(settings: object) -> dict[str, Any]:
     """Settings as plain values that JSON and YAML can hold."""
-    plain: dict[str, Any] = pydantic.TypeAdapter(type(settings)).dump_python(settings, mode="json")
+    kind: Any = type(settings)
+    plain: dict[str, Any] = _adapter(kind).dump_python(settings, mode="json")
     return plain
+
+
+@functools.cache
+def _adapter(kind: type) -> pydantic.TypeAdapter[Any]:
+    """Made once a type: it takes a millisecond, and `pack` has a fingerprint for every frame."""
+    return pydantic.TypeAdapter(kind)
 
 
 def build(kind: type[T], values: Mapping[str, object], *, where: str) -> T:

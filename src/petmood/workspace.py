@@ -6,10 +6,13 @@ what it was made from. A stage whose fingerprint has not changed is skipped; one
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
 import re
+import secrets
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +22,13 @@ import polars as pl
 
 import petmood
 from petmood.errors import UserError
+from petmood.lock import is_lock, owned
 
 #: Raised whenever an older petmood could misread a newer folder.
 FORMAT = 1
+
+#: What network disks answer that cannot flush a folder; they keep the order of names themselves.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 Stage = Literal["index", "curate", "pack", "screen", "split"]
 ORDER: tuple[Stage, ...] = ("index", "curate", "pack", "screen", "split")
@@ -36,6 +43,7 @@ class Workspace:
         self.frames_csv = root / "frames.csv"
         self.poses = root / "poses.parquet"
         self.rejects = root / "rejects.parquet"
+        self.stamps = root / "stamps.parquet"
         self.leaks = root / "leaks.csv"
         self.classes_picture = root / "classes.svg"
         self.contact_sheet = root / "contact-sheet.html"
@@ -53,7 +61,9 @@ class Workspace:
         mark = root / "petmood.json"
         if root.is_dir() and mark.exists():
             return cls.open(root)
-        if root.exists() and (not root.is_dir() or any(not _is_litter(path) for path in root.iterdir())):
+        if root.exists() and (
+            not root.is_dir() or any(not (is_litter(path) or is_lock(path)) for path in root.iterdir())
+        ):
             raise UserError(
                 f"work folder {root} holds something else than a petmood workspace.",
                 hint="give a new folder, or one that `petmood index` made",
@@ -124,8 +134,7 @@ class Workspace:
 
     def begin(self, stage: Stage) -> None:
         """Take back the marks of ``stage`` and of all later ones. Call it when the first result is about to change."""
-        for later in reversed(ORDER[ORDER.index(stage) :]):
-            (self.root / f"{later}.json").unlink(missing_ok=True)
+        drop(*(self.root / f"{later}.json" for later in reversed(ORDER[ORDER.index(stage) :])))
         sweep(self.root)
 
     def finish(self, stage: Stage, *, made_from: str, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
@@ -158,6 +167,22 @@ class Workspace:
         return rejects if before is None else rejects.filter(pl.col("stage").is_in(ORDER[: ORDER.index(before)]))
 
 
+@contextmanager
+def owned_run(run: Path, command: str) -> Iterator[None]:
+    """A block that alone changes a run folder WORK/runs/NAME, as ``lock.owned``; half-written files in it go first.
+
+    A run outside of a work folder is free to all.
+
+    Raises:
+        UserError: somebody else is at work there, or the folder cannot be written to.
+    """
+    folder = Path(os.path.abspath(run))  # noqa: PTH100 - links stay links, ".." is taken out
+    with owned(folder.parent.parent, command, part=f"runs/{folder.name}"):
+        if folder.is_dir() and os.access(folder, os.W_OK):
+            sweep(folder)
+        yield
+
+
 def versions() -> dict[str, str]:
     """Versions of petmood and of the libraries that decide what comes out of a data stage."""
     names = ("polars", "simplejpeg", "pillow", "opencv-python-headless", "scikit-learn")
@@ -168,17 +193,19 @@ def versions() -> dict[str, str]:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that takes its place when the block ends, and vanishes if the block fails.
 
-    The content is flushed to the disk before the rename, so that a power cut leaves the old file or the new one.
+    The content is flushed to the disk before the rename and the rename after it, so that a power cut leaves the old
+    file or the new one, and what was written before another file is there wherever that one is.
 
     Raises:
         OSError: what the disk refused, with the path, also where polars hides it in an error of its own.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A number of its own beside the process's: machines that share a folder count their processes alike.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        move(temporary, path)
     except (OSError, pl.exceptions.PolarsError) as error:
         number = _error_number(error) or _refusal(temporary)
         if number is None:
@@ -186,6 +213,40 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), getattr(error, "filename", None) or str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or a folder another name; when this returns, a power cut no longer undoes it.
+
+    What is in it must be on the disk already. Of two folders the entry that appears is made lasting first.
+    """
+    source.replace(target)
+    sync_folder(target.parent)
+    if source.parent != target.parent:
+        sync_folder(source.parent)
+
+
+def drop(*paths: Path) -> None:
+    """Remove files that may be missing; when this returns, a power cut no longer brings them back."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths}:
+        if folder.is_dir():
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk, where the system knows how to (Windows does it by itself)."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _error_number(error: Exception) -> int | None:
@@ -205,7 +266,7 @@ def _refusal(half_written: Path) -> int | None:
     return None
 
 
-def _is_litter(path: Path) -> bool:
+def is_litter(path: Path) -> bool:
     """Whether a file is what `replacing` leaves when its process is killed."""
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
@@ -213,7 +274,7 @@ def _is_litter(path: Path) -> bool:
 def sweep(folder: Path) -> None:
     """Remove what killed runs left half-written in a folder. No other process may be writing there."""
     for path in folder.iterdir():
-        if _is_litter(path):
+        if is_litter(path):
             path.unlink(missing_ok=True)
 
 

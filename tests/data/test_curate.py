@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.trees import Clip, Tree
+from petmood.data import curate as curate_stage
 from petmood.data.curate import CurateSettings, choose, curate, rare_emotions
 from petmood.data.index import index
 from petmood.errors import UserError
@@ -121,6 +122,19 @@ def test_the_order_of_the_rows_does_not_matter(rows, count, generator):
 
 
 # --- small boxes and rare emotions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames_a_task", [1, 7, 200])
+def test_the_choice_does_not_depend_on_how_the_clips_are_dealt_to_tasks(frames_a_task, monkeypatch):
+    generator = np.random.default_rng(5)
+    lengths = generator.integers(1, 40, 60)
+    frames = table(*((f"clip {number}", range(0, 200 * length, 200)) for number, length in enumerate(lengths)))
+    points = (np.cumsum(generator.integers(-4, 5, (len(frames), 30)), axis=0) % 300).astype(np.int16)
+    points[generator.random(len(frames)) < 0.2, 4:8] = NO_POINT
+    whole = kept(frames, points, per_clip=4)
+    monkeypatch.setattr(curate_stage, "FRAMES_A_TASK", frames_a_task)
+    assert kept(frames, points, per_clip=4) == whole
+    assert choose(frames, points, CurateSettings(per_clip=4), jobs=2).keep.to_list() == whole
 
 
 def test_the_shorter_side_of_a_box_decides_and_zero_refuses_none():

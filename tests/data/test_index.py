@@ -97,6 +97,7 @@ def test_the_folder_holds_the_tables_the_notes_csv_the_mark_and_the_picture_alon
     run(tree, work)
     assert sorted(path.name for path in work.iterdir()) == [
         "classes.svg", "frames.csv", "frames.parquet", "index.json", "petmood.json", "poses.parquet", "rejects.parquet",
+        "stamps.parquet",
     ]  # fmt: skip
     mark = json.loads((work / "index.json").read_text(encoding="utf-8"))
     assert mark["settings"] == {

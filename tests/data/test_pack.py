@@ -313,7 +313,7 @@ def stop_in(monkeypatch, name, call=1):
 
 @pytest.mark.parametrize(
     ("name", "call"),
-    [("_make_part", 4), ("cut", 10), ("write_table", 5), ("write_table", 15), ("write_table", 16), ("write_table", 17)],
+    [("_make_part", 4), ("cut", 10), ("write_table", 5), ("add_rejects", 1), ("among", 1), ("write_table", 15)],
 )
 def test_stopped_at_any_moment_it_goes_on_and_gives_the_same_bytes(tree, work, tmp_path, monkeypatch, name, call):
     break_pictures(work, 0, 7)

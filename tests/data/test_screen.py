@@ -269,20 +269,20 @@ def test_stopped_at_any_moment_nothing_is_forgotten_and_the_next_run_mends_all(w
     screen(work, ScreenSettings(near_copies="off"))
     screen(work, ScreenSettings(within=8))
     calls = []
-    original = Workspace.set_columns, stage.write_table
+    original = Workspace.set_columns, stage.add_rejects
 
     def counted(function):
-        def stopping(*arguments):
+        def stopping(*arguments, **named):
             calls.append(function)
             if len(calls) == call:
                 raise KeyboardInterrupt
-            return function(*arguments)
+            return function(*arguments, **named)
 
         return stopping
 
     with monkeypatch.context() as patch:
         patch.setattr(Workspace, "set_columns", counted(original[0]))
-        patch.setattr(stage, "write_table", counted(original[1]))
+        patch.setattr(stage, "add_rejects", counted(original[1]))
         with pytest.raises(KeyboardInterrupt):
             screen(work, ScreenSettings(near_copies="off"))
     assert Workspace.open(work).mark("screen") == {}

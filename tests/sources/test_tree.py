@@ -119,11 +119,14 @@ def test_an_empty_folder_holds_nothing(tmp_path):
     assert refused(tmp_path) == f"source {tmp_path} holds neither label files nor pictures."
 
 
-def test_zips_alone_are_named_with_what_to_do(tmp_path):
+def test_broken_zips_alone_are_named_with_what_is_wrong(tmp_path):
     (tmp_path / "Training").mkdir()
     for name in ("[원천]ARCH.zip", "[라벨]ARCH.ZIP"):
         (tmp_path / "Training" / name).write_bytes(b"PK")
-    assert refused(tmp_path) == f"source {tmp_path} holds 2 zip files and nothing unpacked."
+    assert refused(tmp_path) == (
+        f"source {tmp_path} holds nothing that can be read: archive {tmp_path}/Training/[라벨]ARCH.ZIP is damaged: "
+        "it ends without a directory, as one whose download broke off; nothing is found without it."
+    )
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

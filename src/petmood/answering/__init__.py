@@ -2,6 +2,19 @@
 
 from petmood.answering.answers import Answer, answer_all, open_engine, watch_camera
 from petmood.answering.drawn import Artist
+from petmood.answering.spread import all_boxed, answer_spread, open_looker, seen_places
 from petmood.answering.tables import COLUMNS, csv_table
 
-__all__ = ["COLUMNS", "Answer", "Artist", "answer_all", "csv_table", "open_engine", "watch_camera"]
+__all__ = [
+    "COLUMNS",
+    "Answer",
+    "Artist",
+    "all_boxed",
+    "answer_all",
+    "answer_spread",
+    "csv_table",
+    "open_engine",
+    "open_looker",
+    "seen_places",
+    "watch_camera",
+]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from petmood import video
+from petmood import places, video
 from petmood.answering.answers import Answer, frames_of
 from petmood.drawing import drawn
 from petmood.inputs import Film, Photo
@@ -59,7 +59,7 @@ class Artist:
         if isinstance(photo.file, BadPictureError):
             return []
         try:
-            pixels = _decoded(photo.file if isinstance(photo.file, bytes) else photo.file.read_bytes())
+            pixels = _decoded(photo.file if isinstance(photo.file, bytes) else places.read(str(photo.file)))
         except (BadPictureError, OSError):
             return []
         path = self.folder / f"{name}.jpg"

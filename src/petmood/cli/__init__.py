@@ -24,6 +24,8 @@ COMMANDS = {
     "find-lr": "Try learning rates on a work folder and draw what they do.",
     "find-batch-size": "Find how large a batch fits into the memory, and which size is fast.",
     "tune": "Search good settings of training, and write them as a recipe.",
+    "status": "What a work folder holds, what is stale and why, and what to do next.",
+    "clean": "Free space in a work folder, safely.",
     "runs": "List the runs of a work folder: the settings that differ, and the scores.",
     "compare": "Whether one run is really better than another.",
     "evaluate": "Judge a run on clips it has not seen, and write its report.",
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str], *, debug: bool = False) -> int:
     """Run one command and return its exit code; expected errors are told on standard error in one paragraph."""
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        _call(arguments)
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
@@ -83,6 +85,16 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
         print(f"petmood: {message}", file=sys.stderr)
         return code
     return 0
+
+
+def _call(arguments: Sequence[str]) -> None:
+    """Read the command line, and run its command where its folders are."""
+    from petmood.cli.folders import mirrored, noticing
+
+    with noticing():
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    with mirrored(arguments[0] if arguments else "", bound.arguments):
+        command(*bound.args, **bound.kwargs)
 
 
 def _explained(error: BaseException) -> tuple[str, int]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from petmood.cli.common import Json, tell
+from petmood.cli.folders import Run
 from petmood.records import StageSummary
+from petmood.workspace import owned_run
 
 
 def adjust(
-    run: Path,
+    run: Run,
     *,
     target: Annotated[
         str,
@@ -32,6 +33,7 @@ def adjust(
     """
     from petmood.adjust import adjust as work
 
-    done = work(run, target)
+    with owned_run(run, "petmood adjust"):
+        done = work(run, target)
     counts = {"before": dict(done.before), "after": dict(done.after), "removed": list(done.removed)}
     tell(StageSummary(stage="adjust", skipped=not done.changed, counts=counts, lines=done.lines), json=json)

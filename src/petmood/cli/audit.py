@@ -11,8 +11,10 @@ from cyclopts import Parameter
 
 from petmood.cli.common import Json, Quiet
 from petmood.labels import Language
+from petmood.lock import owned
 from petmood.recipes.doubts import DoubtSettings
 from petmood.recipes.features import FeatureSettings
+from petmood.workspace import owned_run
 
 
 def audit(
@@ -39,8 +41,10 @@ def audit(
     from petmood.report.doubt_texts import word
     from petmood.report.doubts import doubt_lines, most_doubtful, write_doubts_page
 
-    summary = run(folder, settings, features, quiet=quiet)
-    page = write_doubts_page(folder, lang, top=top)
+    whole = (folder / "petmood.json").is_file()
+    with owned(folder, "petmood audit", part="doubts") if whole else owned_run(folder, "petmood audit"):
+        summary = run(folder, settings, features, quiet=quiet)
+        page = write_doubts_page(folder, lang, top=top)
     if json:
         found = {**summary, "most_doubtful": most_doubtful(folder), "page": str(page)}
         print(json_module.dumps(found, ensure_ascii=False, indent=2))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json as json_module
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from petmood.bootstrap import FEW_GROUPS, Interval
 from petmood.cli.common import Json
+from petmood.cli.folders import Run
 from petmood.labels import Language, display
 from petmood.report.texts import caution_line, percent
 from petmood.report.texts import text as report_text
@@ -69,8 +69,8 @@ _FEW_OF_EMOTION = 10
 
 
 def compare(
-    first: Path,
-    second: Path,
+    first: Run,
+    second: Run,
     *,
     lang: Annotated[Language, Parameter(help="Language of what is printed.")] = "en",
     json: Json = False,

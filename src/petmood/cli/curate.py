@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from petmood.cli.common import Force, Json, Sheet, show_sheet, tell
+from petmood.cli.common import Cluster, Force, Jobs, Json, Sheet, on_machines, show_sheet, tell
+from petmood.cli.folders import Work
 from petmood.data.curate import CurateSettings
+from petmood.lock import owned
 
 
 def curate(
-    work: Path,
+    work: Work,
     *,
     settings: Annotated[CurateSettings, Parameter(name="*")] = CurateSettings(),  # noqa: B008 - frozen
     sheet: Sheet = True,
+    jobs: Jobs = 1,
+    cluster: Cluster = "",
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -28,7 +31,9 @@ def curate(
     """
     from petmood.data.curate import curate as run
 
-    summary = run(work, settings, force=force)
-    tell(summary, json=json)
-    if sheet and not summary.skipped:
-        show_sheet(work, json=json)
+    with owned(work, "petmood curate"):
+        with on_machines(cluster):
+            summary = run(work, settings, jobs=jobs, force=force)
+        tell(summary, json=json)
+        if sheet and not summary.skipped:
+            show_sheet(work, json=json)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from petmood.cli.common import Jobs, Quiet, tell
 from petmood.errors import UserError
+from petmood.lock import owned
 
 
 def demo(
@@ -47,15 +48,16 @@ def demo(
 
     source, work = out / "clips", out / "work"
     synth(source, SynthSettings(clips=clips, frames=16, seed=seed, shares="balanced", faults=0.02), jobs=jobs)
-    tell(index(source, work, jobs=jobs, quiet=quiet), json=False)
-    tell(curate(work), json=False)
-    tell(pack(work, jobs=jobs, quiet=quiet), json=False)
-    tell(screen(work), json=False)
-    tell(split(work), json=False)
-    run = train(Workspace.open(work), "demo", recipe_settings("demo"), quiet=quiet).run
-    evaluation = evaluate(run, quiet=quiet)
-    explain_run(run)
-    report = write_report(run)
+    with owned(work, "petmood demo", new=True):
+        tell(index(source, work, jobs=jobs, quiet=quiet), json=False)
+        tell(curate(work), json=False)
+        tell(pack(work, jobs=jobs, quiet=quiet), json=False)
+        tell(screen(work), json=False)
+        tell(split(work), json=False)
+        run = train(Workspace.open(work), "demo", recipe_settings("demo"), quiet=quiet).run
+        evaluation = evaluate(run, quiet=quiet)
+        explain_run(run)
+        report = write_report(run)
     for line in summary_lines(evaluation, "en"):
         print(line)
     scores = evaluation.clips

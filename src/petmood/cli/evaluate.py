@@ -9,13 +9,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from petmood.cli.common import Jobs, Json, Quiet
+from petmood.cli.folders import Run
 from petmood.errors import UserError
 from petmood.labels import Language
 from petmood.recipes.evaluation import ElsewhereSettings, EvaluateSettings
+from petmood.workspace import owned_run
 
 
 def evaluate(
-    run: Path,
+    run: Run,
     *,
     settings: Annotated[EvaluateSettings, Parameter(name="*")] = EvaluateSettings(),  # noqa: B008 - frozen
     other: Annotated[ElsewhereSettings, Parameter(name="*", group="Another source")] = ElsewhereSettings(),  # noqa: B008
@@ -33,15 +35,16 @@ def evaluate(
     run
         A run folder that `petmood train` made: WORK/runs/NAME.
     """
-    if other.source:
-        _elsewhere(run, other, settings, lang, jobs=jobs, json=json, quiet=quiet)
-        return
-    if other != ElsewhereSettings():
+    if not other.source and other != ElsewhereSettings():
         raise UserError(
             "map, drop-seen, name, label or species is given, but no source that it is about.",
             hint="name it: --source PATH",
         )
-    _own(run, settings, lang, json=json, quiet=quiet)
+    with owned_run(run, "petmood evaluate"):
+        if other.source:
+            _elsewhere(run, other, settings, lang, jobs=jobs, json=json, quiet=quiet)
+        else:
+            _own(run, settings, lang, json=json, quiet=quiet)
 
 
 def _own(run: Path, settings: EvaluateSettings, lang: Language, *, json: bool, quiet: bool) -> None:

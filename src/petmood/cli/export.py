@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from petmood.cli.folders import Run
 from petmood.errors import UserError
 from petmood.recipes.export import ExportSettings
+from petmood.workspace import owned_run
 
 
 def export(
-    run: Path,
+    run: Run,
     *,
     out: Annotated[Path | None, Parameter(help="File to write; model.onnx in RUN if left out.")] = None,
     settings: Annotated[ExportSettings, Parameter(name="*")] = ExportSettings(),  # noqa: B008 - frozen
@@ -32,5 +35,6 @@ def export(
         )
     from petmood.export import export as write
 
-    for line in write(run, out, settings).lines:
-        print(line)
+    with owned_run(run, "petmood export") if out is None else nullcontext():
+        for line in write(run, out, settings).lines:
+            print(line)

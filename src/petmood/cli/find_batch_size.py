@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
 
 from petmood.cli.common import Json, Quiet, tell
+from petmood.cli.folders import Work
 from petmood.cli.recipes import DEFAULT, TriedRecipe, TriedSettings, fill_from_recipe
 from petmood.recipes import TrainSettings
 from petmood.recipes.finding import FindBatchSettings
@@ -20,7 +20,7 @@ find_batch_size = cyclopts.App(name="find-batch-size", config=fill_from_recipe)
 
 @find_batch_size.default
 def command(
-    work: Path,
+    work: Work,
     *,
     recipe: TriedRecipe = DEFAULT,
     search: Annotated[FindBatchSettings, Parameter(name="*", group="search")] = FindBatchSettings(),  # noqa: B008 - frozen

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
 
 from petmood.cli.common import Json, Quiet, tell
+from petmood.cli.folders import Work
 from petmood.cli.recipes import DEFAULT, TriedRecipe, TriedSettings, fill_from_recipe
+from petmood.lock import owned
 from petmood.recipes import TrainSettings
 from petmood.recipes.finding import FindRateSettings
 from petmood.records import StageSummary
@@ -20,7 +21,7 @@ find_lr = cyclopts.App(name="find-lr", config=fill_from_recipe)
 
 @find_lr.default
 def command(
-    work: Path,
+    work: Work,
     *,
     recipe: TriedRecipe = DEFAULT,
     search: Annotated[FindRateSettings, Parameter(name="*", group="search")] = FindRateSettings(),  # noqa: B008 - frozen
@@ -38,7 +39,8 @@ def command(
     from petmood.train.find_rate import find_learning_rate
     from petmood.workspace import Workspace
 
-    found = find_learning_rate(Workspace.open(work), settings, search, quiet=quiet)
+    with owned(work, "petmood find-lr", part="lr-find"):
+        found = find_learning_rate(Workspace.open(work), settings, search, quiet=quiet)
     counts = {"learning_rate": found.proposal, "rates": list(found.rates), "losses": list(found.losses)}
     counts |= {"picture": str(found.picture), "seconds": round(found.seconds, 1)}
     tell(StageSummary(stage="find-lr", skipped=False, counts=counts, lines=found.lines), json=json)

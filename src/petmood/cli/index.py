@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from petmood.cli.common import Force, Jobs, Json, Quiet, tell
+from petmood.cli.common import Cluster, Force, Jobs, Json, Quiet, on_machines, reached, tell
+from petmood.cli.folders import Work
 from petmood.data.index import IndexSettings
+from petmood.lock import owned
+from petmood.places import absolute
 
 
 def index(
-    source: Path,
-    work: Path,
+    source: str,
+    work: Work,
     *,
     settings: Annotated[IndexSettings, Parameter(name="*")] = IndexSettings(),  # noqa: B008 - frozen
     jobs: Jobs = 0,
+    cluster: Cluster = "",
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -32,4 +35,6 @@ def index(
     """
     from petmood.data.index import index as run
 
-    tell(run(source, work, settings, jobs=jobs, quiet=quiet, force=force), json=json)
+    work = reached(work, cluster)
+    with owned(work, "petmood index", new=True), on_machines(cluster, work, sees=[absolute(source)], bring=True):
+        tell(run(source, work, settings, jobs=jobs, quiet=quiet, force=force), json=json)

@@ -14,23 +14,24 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from petmood.cli.answer_table import AnswerTable, system_language
-from petmood.cli.common import Json
+from petmood.cli.common import Cluster, Json, on_machines
+from petmood.cli.folders import Run
 from petmood.errors import RunError, UserError
 from petmood.geometry import parse_box
-from petmood.inputs import Input, Photo, find_inputs
+from petmood.inputs import Input, find_inputs
 from petmood.labels import Language
 from petmood.recipes.predict import PredictSettings, milliseconds
 from petmood.records import Prediction
 
 if TYPE_CHECKING:
-    from petmood.answering import Artist
+    from petmood.answering import Answer, Artist
     from petmood.look import Looker
 
 Tell = Callable[[Prediction], None]
 
 
 def predict(
-    run: Path,
+    run: Run,
     inputs: Annotated[
         list[str] | None, Parameter(help="Photos, videos, folders, patterns, lists, label files.")
     ] = None,
@@ -41,6 +42,7 @@ def predict(
         Path | None, Parameter(help="Draw the answers into copies of the photos and videos, in this folder.")
     ] = None,
     lang: Annotated[Language | None, Parameter(help="Of the emotions' names; by the system if left out.")] = None,
+    cluster: Cluster = "",
     json: Json = False,
 ) -> None:
     """The emotion of each dog and cat in photos and videos, how likely each emotion is, and how sure that is.
@@ -53,17 +55,18 @@ def predict(
     found = find_inputs(inputs or [], box=parse_box(settings.box), urls=settings.urls)
     if not found and settings.webcam is None:
         raise UserError("there is nothing to look at.", hint="give photos, videos or folders, or --webcam 0")
-    looker = _looker(run, settings, found)
-    from petmood.answering import Artist, answer_all
+    if cluster and settings.webcam is not None:
+        raise UserError("cluster and webcam are both given; a camera is looked at here.", hint="leave one of them out")
+    from petmood.answering import Artist, all_boxed, open_looker
 
+    looker = open_looker(run, settings, boxed=settings.webcam is None and all_boxed(found))
     language = lang or system_language(os.environ)
-    every_ms, smoothing_ms = milliseconds(settings.every), milliseconds(settings.smooth)
-    artist = Artist(draw, language, every_ms=every_ms) if draw else None
+    artist = Artist(draw, language, every_ms=milliseconds(settings.every)) if draw else None
     failed = 0
     with _telling(looker.engine.classes, found, language, csv=csv, json=json) as tell:
         if settings.webcam is not None:
             _watch(looker, settings, tell, artist)
-        for answer in answer_all(looker, found, every_ms=every_ms, smoothing_ms=smoothing_ms):
+        for answer in _answers(looker, run, settings, found, cluster, keep=draw is not None):
             failed += answer.failed
             for prediction in (*(answer.frames if settings.frames else ()), *answer.predictions):
                 tell(prediction)
@@ -74,26 +77,18 @@ def predict(
         raise RunError(f"{failed} of {len(found)} inputs have no answer; the output says why.")
 
 
-def _looker(run: Path, settings: PredictSettings, found: Sequence[Input]) -> Looker:
-    """Model and, if it is needed, detector: what is missing is said before the model is loaded."""
-    from petmood.detect import open_detector
-    from petmood.look import Looker
-    from petmood.parallel import cores
+def _answers(
+    looker: Looker, run: Path, settings: PredictSettings, found: Sequence[Input], cluster: str, *, keep: bool
+) -> Iterator[Answer]:
+    """One answer an input, in order; by a cluster if one is given."""
+    from petmood.answering import answer_all, answer_spread, seen_places
 
-    boxed = settings.webcam is None and all(isinstance(one, Photo) and one.box is not None for one in found)
-    # Each thread of ours asks by itself; a camera's frames come one by one.
-    threads = 1 if settings.webcam is None and cores(settings.threads) > 1 else 0
-    detector = None if settings.whole or boxed else open_detector(settings.detector, threads=threads)
-    from petmood.answering import open_engine
-
-    return Looker(
-        open_engine(run, device=settings.device),
-        detector,
-        whole=settings.whole,
-        least=settings.least,
-        batch_size=settings.batch_size,
-        threads=settings.threads,
-    )
+    if not cluster:
+        every_ms, smoothing_ms = milliseconds(settings.every), milliseconds(settings.smooth)
+        yield from answer_all(looker, found, every_ms=every_ms, smoothing_ms=smoothing_ms)
+        return
+    with on_machines(cluster, sees=seen_places(run, found)):
+        yield from answer_spread(run, settings, found, keep=keep)
 
 
 @contextlib.contextmanager

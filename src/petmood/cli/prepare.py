@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from petmood.cli.common import Force, Jobs, Json, Quiet, Sheet, show_sheet, tell
+from petmood.cli.common import Cluster, Force, Jobs, Json, Quiet, Sheet, on_machines, reached, show_sheet, tell
+from petmood.cli.folders import Work
 from petmood.cli.screen import FEATURES, features_for
 from petmood.data.curate import CurateSettings
 from petmood.data.index import IndexSettings
 from petmood.data.pack import PackSettings
 from petmood.data.screen import ScreenSettings
 from petmood.data.split import SplitSettings
+from petmood.lock import owned
+from petmood.places import absolute
 from petmood.recipes.features import FeatureSettings
 from petmood.records import StageSummary
 
 
 def prepare(
-    source: Path,
-    work: Path,
+    source: str,
+    work: Work,
     *,
     index: Annotated[IndexSettings, Parameter(name="*", group="index")] = IndexSettings(),  # noqa: B008 - frozen
     curate: Annotated[CurateSettings, Parameter(name="*", group="curate")] = CurateSettings(),  # noqa: B008
@@ -30,6 +32,7 @@ def prepare(
     features: Annotated[FeatureSettings, Parameter(name="*", group=FEATURES)] = FeatureSettings(),  # noqa: B008
     sheet: Sheet = True,
     jobs: Jobs = 0,
+    cluster: Cluster = "",
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -56,11 +59,13 @@ def prepare(
         changed = changed or not summary.skipped
         tell(summary, json=json)
 
-    told(run_index(source, work, index, jobs=jobs, quiet=quiet, force=force))
-    told(run_curate(work, curate, force=force))
-    told(run_pack(work, pack, jobs=jobs, quiet=quiet, force=force))
-    described = features_for(work, screen, features, quiet=quiet)
-    told(run_screen(work, screen, features=described, threads=jobs, force=force))
-    told(run_split(work, split, force=force))
-    if sheet and changed:
-        show_sheet(work, json=json)
+    work = reached(work, cluster)
+    with owned(work, "petmood prepare", new=True), on_machines(cluster, work, sees=[absolute(source)], bring=True):
+        told(run_index(source, work, index, jobs=jobs, quiet=quiet, force=force))
+        told(run_curate(work, curate, jobs=jobs, force=force))
+        told(run_pack(work, pack, jobs=jobs, quiet=quiet, force=force))
+        described = features_for(work, screen, features, quiet=quiet)
+        told(run_screen(work, screen, features=described, threads=jobs, force=force))
+        told(run_split(work, split, force=force))
+        if sheet and changed:
+            show_sheet(work, json=json)

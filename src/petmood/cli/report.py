@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from petmood.cli.folders import Run
 from petmood.errors import UserError
 from petmood.labels import Language
+from petmood.workspace import owned_run
 
 if TYPE_CHECKING:
     from petmood.report.side_by_side import Difference
 
 
 def report(
-    *runs: Path,
+    *runs: Run,
     lang: Annotated[Language, Parameter(help="Language of the page.")] = "en",
     pdf: Annotated[bool, Parameter(help="Also print it to a PDF beside it, by an installed Chromium.")] = False,
     out: Annotated[Path | None, Parameter(help="Page of several runs; without it WORK/comparison.html.")] = None,
@@ -49,7 +51,8 @@ def report(
 def _one(run: Path, lang: Language) -> Path:
     from petmood.report.render import write_report
 
-    return write_report(run, lang)
+    with owned_run(run, "petmood report"):
+        return write_report(run, lang)
 
 
 def _several(runs: tuple[Path, ...], out: Path | None, lang: Language) -> Path:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from petmood.cli.common import Json
+from petmood.cli.folders import Work
 from petmood.runs import Run, RunTable, Sort, list_runs
 from petmood.workspace import Workspace
 
@@ -24,7 +25,7 @@ _NO_LIMIT = 4000
 
 
 def runs(
-    work: Path,
+    work: Work,
     *,
     sort: Annotated[Sort, Parameter(help="By time (oldest first), name, or a score (best first).")] = "time",
     all: Annotated[bool, Parameter(help="List every setting, not only those that differ.", negative=())] = False,

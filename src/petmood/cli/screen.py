@@ -8,14 +8,16 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from petmood.cli.common import Force, Json, Quiet, tell
+from petmood.cli.folders import Work
 from petmood.data.screen import Features, ScreenSettings
+from petmood.lock import owned
 from petmood.recipes.features import FeatureSettings
 
 FEATURES = Group.create_ordered("features (only with --near-copies features)")
 
 
 def screen(
-    work: Path,
+    work: Work,
     *,
     settings: Annotated[ScreenSettings, Parameter(name="*")] = ScreenSettings(),  # noqa: B008 - frozen
     features: Annotated[FeatureSettings, Parameter(name="*", group=FEATURES)] = FeatureSettings(),  # noqa: B008
@@ -32,8 +34,9 @@ def screen(
     """
     from petmood.data.screen import screen as run
 
-    described = features_for(work, settings, features, quiet=quiet)
-    tell(run(work, settings, features=described, threads=features.threads, force=force), json=json)
+    with owned(work, "petmood screen"):
+        described = features_for(work, settings, features, quiet=quiet)
+        tell(run(work, settings, features=described, threads=features.threads, force=force), json=json)
 
 
 def features_for(work: Path, settings: ScreenSettings, features: FeatureSettings, *, quiet: bool) -> Features | None:

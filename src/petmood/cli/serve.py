@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from petmood.cli.folders import Run
 from petmood.errors import UserError
 from petmood.recipes.serve import ServeSettings
 
@@ -25,7 +26,7 @@ _LIBRARIES = {
 
 
 def serve(
-    model: Path,
+    model: Run,
     *,
     detector: Annotated[
         str,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_module
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from petmood.cli.common import Json
+from petmood.cli.folders import Work
 from petmood.labels import Language
+from petmood.lock import owned
 from petmood.recipes.sheet import SheetSettings
 
 
 def sheet(
-    work: Path,
+    work: Work,
     *,
     settings: Annotated[SheetSettings, Parameter(name="*")] = SheetSettings(),  # noqa: B008 - frozen
     lang: Annotated[Language, Parameter(help="Language of the page.")] = "en",
@@ -30,7 +31,8 @@ def sheet(
     """
     from petmood.report.sheet import write_sheet
 
-    summary = write_sheet(work, settings, language=lang)
+    with owned(work, "petmood sheet", part="contact-sheet"):
+        summary = write_sheet(work, settings, language=lang)
     if json:
         print(json_module.dumps(dataclasses.asdict(summary), ensure_ascii=False, default=str))
     else:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from petmood.cli.common import Force, Json, tell
+from petmood.cli.folders import Work
 from petmood.data.split import SplitSettings
+from petmood.lock import owned
 
 
 def split(
-    work: Path,
+    work: Work,
     *,
     settings: Annotated[SplitSettings, Parameter(name="*")] = SplitSettings(),  # noqa: B008 - frozen
     force: Force = False,
@@ -27,4 +28,5 @@ def split(
     """
     from petmood.data.split import split as run
 
-    tell(run(work, settings, force=force), json=json)
+    with owned(work, "petmood split"):
+        tell(run(work, settings, force=force), json=json)

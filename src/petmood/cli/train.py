@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import cyclopts
 from cyclopts import Parameter
 
-from petmood.cli.common import Json, Quiet, tell
+from petmood.cli.common import Cluster, Json, Quiet, on_machines, reached, tell
+from petmood.cli.folders import Work
 from petmood.cli.recipes import DEFAULT, fill_from_recipe
+from petmood.errors import UserError
 from petmood.recipes import TrainSettings
 from petmood.records import StageSummary
 
@@ -22,7 +25,7 @@ train = cyclopts.App(name="train", config=fill_from_recipe)
 
 @train.default
 def command(
-    work: Path,
+    work: Work,
     *,
     recipe: Annotated[
         str, Parameter(help="Shipped (probe, default, demo, fine-tune, notes, retrain-head) or a .yaml file.")
@@ -35,6 +38,7 @@ def command(
     doctor: Annotated[
         bool, Parameter(help="Ask the doctor briefly first; what would make the training fail or lie stops it.")
     ] = True,
+    cluster: Cluster = "",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -48,13 +52,21 @@ def command(
     from petmood.workspace import Workspace
 
     title = Path(recipe).stem
+    work = reached(work, cluster)
     workspace = Workspace.open(work)
     how = _Run(workspace, name or title, settings, title, resume, quiet)
     # A stopped run goes on by its own settings, whatever recipe is named now.
     method = _method_of(workspace, name or title) if resume else settings.method
-    if doctor and not resume:
-        _ask_doctor(how)
-    counts, lines = _probe(how) if method == "probe" else _train(how)
+    if cluster and method != "probe":
+        raise UserError(
+            f"cluster {cluster} is for the features of a probe, and method {method!r} trains by steps.",
+            hint="several machines train together by torchrun or srun (docs/guide/resume-and-clusters.md)",
+        )
+    with _owned(how):
+        if doctor and not resume:
+            _ask_doctor(how)
+        with on_machines(cluster, work):
+            counts, lines = _probe(how) if method == "probe" else _train(how)
     tell(StageSummary(stage="train", skipped=False, counts=counts, lines=lines), json=json)
 
 
@@ -67,6 +79,14 @@ class _Run(NamedTuple):
     recipe: str
     resume: bool
     quiet: bool
+
+
+def _owned(how: _Run) -> AbstractContextManager[None]:
+    """A block that alone changes this run; of several processes that train it together the first holds it for all."""
+    from petmood.train.processes import is_first
+    from petmood.workspace import owned_run
+
+    return owned_run(how.workspace.runs / how.name, "petmood train") if is_first() else nullcontext()
 
 
 def _ask_doctor(how: _Run) -> None:

@@ -12,7 +12,9 @@ import cyclopts
 from cyclopts import Parameter
 
 from petmood.cli.common import Json
+from petmood.cli.folders import Work
 from petmood.cli.recipes import DEFAULT, fill_from_recipe
+from petmood.lock import owned
 from petmood.recipes import TrainSettings
 from petmood.recipes.tuning import TuneSettings
 
@@ -28,7 +30,7 @@ _SHOWN = 5
 
 @tune.default
 def command(
-    work: Path,
+    work: Work,
     *,
     search: Annotated[TuneSettings, Parameter(name="*", group="search")] = TuneSettings(),  # noqa: B008 - frozen
     recipe: Annotated[str, Parameter(help="To start from: shipped (default, demo, …) or a .yaml file.")] = DEFAULT,
@@ -50,7 +52,8 @@ def command(
     from petmood.workspace import Workspace
 
     title = Path(recipe).stem
-    summary = run(Workspace.open(work), name or title, settings, search, recipe=title, quiet=quiet)
+    with owned(work, "petmood tune", part=f"tune/{name or title}"):
+        summary = run(Workspace.open(work), name or title, settings, search, recipe=title, quiet=quiet)
     if json:
         print(json_module.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=2, default=str))
         return

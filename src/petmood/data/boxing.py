@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from petmood import places
 from petmood.detect import Animal, Detector, animals_in, open_detector
 from petmood.geometry import Box
 from petmood.pictures import BadPictureError
@@ -59,7 +59,7 @@ def _is_whole() -> pl.Expr:
 
 def _found(path: str, species: str | None, detector: Detector) -> Box | _Refused:
     try:
-        animals = animals_in(Path(path).read_bytes(), detector)
+        animals = animals_in(places.read(path), detector)
     except FileNotFoundError as error:
         return _Refused("no_image", str(error.strerror))
     except OSError as error:

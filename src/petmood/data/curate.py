@@ -8,9 +8,9 @@ alone: keypoints, boxes and times.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 import numpy as np
 import polars as pl
@@ -21,16 +21,20 @@ from pydantic.dataclasses import dataclass
 from petmood.data.cutshort import cut_short
 from petmood.data.farthest import Floats, Looks, farthest_first
 from petmood.data.poses import read_points
+from petmood.data.tables import add_rejects, numbered
 from petmood.data.weighting import even_weights
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS_KO, classes_of
+from petmood.parallel import run_tasks
 from petmood.records import StageSummary
-from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import ORDER, Workspace, read_table, reading, replacing
+from petmood.workspace import Workspace, read_table, reading
 
 #: Part of what a choice is made from: raise it when the rules change, so that old ones count as outdated.
-_RULES = 2
+CURATE_RULES = 2
+
+#: Frames a task, as whole clips: a second or less of work. Fixed, so that the choice does not depend on the machine.
+FRAMES_A_TASK = 1 << 18
 
 _BOX = ("x", "y", "width", "height")
 _COLUMNS = ("clip", "species", "emotion", "timestamp_ms", *_BOX, "image_width", "image_height")
@@ -72,6 +76,7 @@ def curate(
     work: Path,
     settings: CurateSettings = CurateSettings(),  # noqa: B008 - frozen
     *,
+    jobs: int = 1,
     force: bool = False,
 ) -> StageSummary:
     """Decide ``keep`` and ``weight`` of every frame in frames.parquet.
@@ -80,12 +85,12 @@ def curate(
         UserError: the workspace has no index, its tables do not fit together, or every box is too small.
     """
     workspace = Workspace.open(work)
-    made_from = fingerprint("curate", _RULES, workspace.require("index")["made_from"], settings)
+    made_from = curate_made_from(workspace.require("index")["made_from"], settings)
     if not force and workspace.is_current("curate", made_from):
         return StageSummary(stage="curate", skipped=True, counts=workspace.mark("curate")["counts"])
-    frames = read_table(workspace.frames, columns=_COLUMNS).with_columns(_numbered("clip"))
+    frames = read_table(workspace.frames, columns=_COLUMNS).with_columns(numbered("clip"))
     points = read_points(workspace, len(frames)) if settings.method == "pose" else None
-    choice = choose(frames, points, settings)
+    choice = choose(frames, points, settings, jobs=jobs)
     if choice.small.all():
         raise UserError(
             f"min-box {settings.min_box} refuses all {len(frames):,} frames; the largest box has "
@@ -103,7 +108,14 @@ def curate(
     return StageSummary(stage="curate", skipped=False, counts=counts, lines=tuple(_lines(counts, settings)))
 
 
-def choose(frames: pl.DataFrame, points: NDArray[np.int16] | None, settings: CurateSettings) -> Choice:
+def curate_made_from(indexed: str, settings: CurateSettings | Mapping[str, Any], *, rules: int = CURATE_RULES) -> str:
+    """What a choice counts as made from: the index's fingerprint and the settings, also as a mark has kept them."""
+    return fingerprint("curate", rules, indexed, settings)
+
+
+def choose(
+    frames: pl.DataFrame, points: NDArray[np.int16] | None, settings: CurateSettings, *, jobs: int = 1
+) -> Choice:
     """Which frames are kept. The same rows in another order give the same choice, but for frames of equal time.
 
     Args:
@@ -111,6 +123,7 @@ def choose(frames: pl.DataFrame, points: NDArray[np.int16] | None, settings: Cur
             x, y, width, height, image_width, image_height.
         points: keypoints of each frame (`sources.rows.POINTS`); None: poses do not count.
         settings: how to choose.
+        jobs: processes; 0 means all cores.
     """
     small = frames.select(small=pl.min_horizontal("width", "height") < settings.min_box)["small"]
     rows = np.flatnonzero(~small.to_numpy())
@@ -119,7 +132,7 @@ def choose(frames: pl.DataFrame, points: NDArray[np.int16] | None, settings: Cur
         generator = np.random.default_rng(settings.draw_seed)
         rows = generator.permutation(rows)[: round(settings.share * len(rows))]
     elif settings.method != "all" and settings.per_clip:
-        rows = _of_each_clip(frames, rows, points, settings)
+        rows = _of_each_clip(frames, rows, points, settings, jobs=jobs)
     keep = np.zeros(len(frames), bool)
     keep[rows] = True
     rare = rare_emotions(frames, settings.rare_below) if settings.rare == "all" else ()
@@ -134,13 +147,13 @@ def rare_emotions(frames: pl.DataFrame, below: float) -> tuple[str, ...]:
     return classes_of(few["emotion"])
 
 
-def _numbered(column: str) -> pl.Expr:
-    """A column of repeated texts as numbers: a fraction of the memory."""
-    return pl.col(column).cast(pl.Categorical).to_physical()
-
-
 def _of_each_clip(
-    frames: pl.DataFrame, rows: NDArray[np.int64], points: NDArray[np.int16] | None, settings: CurateSettings
+    frames: pl.DataFrame,
+    rows: NDArray[np.int64],
+    points: NDArray[np.int16] | None,
+    settings: CurateSettings,
+    *,
+    jobs: int,
 ) -> NDArray[np.int64]:
     """Of some rows those that farthest point first chooses in each clip."""
     told = frames.select(
@@ -154,8 +167,69 @@ def _of_each_clip(
     looks = Looks(_shares_of_time(times, starts, lengths))
     if settings.method == "pose":
         boxes, origins = _boxes(frames, rows)
-        looks = Looks(looks.times, boxes, None if points is None else points[rows], origins)
-    return rows[farthest_first(looks, lengths, settings.per_clip)]
+        looks = Looks(looks.times, boxes, points, origins)
+    tasks = _Tasks(looks, rows, lengths, settings.per_clip)
+    chosen = list(run_tasks(_chosen, tasks, jobs=jobs))
+    return rows[np.concatenate(chosen)] if chosen else rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """The frames of some whole clips."""
+
+    looks: Looks
+    lengths: NDArray[np.int64]
+    count: int
+
+
+def _chosen(task: _Task) -> NDArray[np.bool_]:
+    """Whether each frame of a task is chosen."""
+    return farthest_first(task.looks, task.lengths, task.count)
+
+
+class _Tasks(Sequence[_Task]):
+    """The tasks of a choice, each cut out when it is its turn."""
+
+    def __init__(self, looks: Looks, rows: NDArray[np.int64], lengths: NDArray[np.int64], count: int) -> None:
+        """Divide all frames.
+
+        Args:
+            looks: of all frames in the order of ``rows``, but for its points, which are in the order of the index.
+            rows: of the index, those of a clip in a row.
+            lengths: frames of each clip.
+            count: frames of a clip at the most.
+        """
+        self._looks, self._rows, self._lengths, self._count = looks, rows, lengths, count
+        self._ends = np.cumsum(lengths)
+        first = np.searchsorted(self._ends, np.arange(0, len(rows), FRAMES_A_TASK), side="right")
+        self._clips = [*np.unique(first).tolist(), len(lengths)]
+
+    def __len__(self) -> int:
+        return len(self._clips) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> _Task: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[_Task]: ...
+    def __getitem__(self, number: int | slice) -> _Task | Sequence[_Task]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        clips = slice(self._clips[number], self._clips[number + 1])
+        start = self._ends[clips.start] - self._lengths[clips.start]
+        part = slice(start, self._ends[clips.stop - 1])
+        looks = self._looks
+        return _Task(
+            Looks(
+                looks.times[part],
+                None if looks.boxes is None else looks.boxes[part],
+                None if looks.points is None else looks.points[self._rows[part]],
+                None if looks.origins is None else looks.origins[part],
+            ),
+            self._lengths[clips],
+            self._count,
+        )
 
 
 def _shares_of_time(times: NDArray[np.int64], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Floats:
@@ -189,11 +263,7 @@ def _write_rejects(workspace: Workspace, small: pl.Series, least: int) -> None:
     rows = pl.scan_parquet(workspace.frames, glob=False).filter(pl.lit(small))
     side = pl.concat_str(pl.lit("box "), "width", pl.lit("×"), "height", pl.lit(f", less than {least} pixels"))
     refused = rows.with_columns(reason=pl.lit("small_box"), detail=side, stage=pl.lit("curate"))
-    earlier = pl.scan_parquet(workspace.rejects, glob=False).filter(
-        pl.col("stage").is_in(ORDER[: ORDER.index("curate")])
-    )
-    with reading(workspace.rejects), replacing(workspace.rejects) as temporary:
-        pl.concat([earlier, refused.select(*REJECT_SCHEMA)]).sink_parquet(temporary)
+    add_rejects(workspace, refused, after="index")
 
 
 def _count(frames: pl.DataFrame, choice: Choice, *, posed: bool) -> dict[str, Any]:

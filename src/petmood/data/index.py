@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 from pydantic.dataclasses import dataclass
 
+from petmood import places
 from petmood.charts import ClassBar, class_bars
+from petmood.data.carried import Carried, carried_over
 from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, parse_merges
 from petmood.data.reading import Reading, read_piece
+from petmood.data.tables import ROW_GROUP
 from petmood.data.verdicts import read_verdicts, verdict_counts
 from petmood.detect import find_weights, open_detector
 from petmood.detect.cache import sha256_of
@@ -21,14 +25,14 @@ from petmood.errors import RunError, UserError
 from petmood.labels import EMOTIONS_KO, classes_of
 from petmood.parallel import followed, progress, run_tasks
 from petmood.records import REASONS, StageSummary
-from petmood.schemas import FRAME_SCHEMA
+from petmood.schemas import FRAME_SCHEMA, REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
 from petmood.sources import Source, open_source
-from petmood.sources.rows import NO_POINT
-from petmood.workspace import Workspace, replacing
+from petmood.sources.rows import NO_POINT, POINTS, Task
+from petmood.workspace import Workspace, reading, replacing
 
 #: Part of what an index is made from: raise it when the rules change, so that old ones count as outdated.
-_RULES = 2
+INDEX_RULES = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -53,7 +57,7 @@ class IndexSettings:
 
 
 def index(
-    source: Path,
+    source: Path | str,
     work: Path,
     settings: IndexSettings = IndexSettings(),  # noqa: B008 - frozen
     *,
@@ -64,7 +68,8 @@ def index(
 ) -> StageSummary:
     """Read ``source`` into the workspace ``work``: tables of good and refused frames, counts, a picture.
 
-    A killed run goes on where it was: each task's rows are kept until the end. ``force`` reads everything again.
+    A killed run goes on where it was: each task's rows are kept until the end. Clips that have not changed since an
+    earlier index keep their rows (`carried`); ``force`` reads everything again.
     ``words`` say what the source's own words mean (``sources.words.read_words``).
 
     Raises:
@@ -74,36 +79,69 @@ def index(
     merges = parse_merges(settings.merge)
     verdicts = read_verdicts(Path(settings.verdicts), merges) if settings.verdicts else {}
     opened = open_source(source, named=list(merges), words=words)
+    for remark in opened.remarks:
+        print(f"warning: {remark}", file=sys.stderr)  # noqa: T201
     if settings.label != "inspect" and not opened.has_owner_labels:
         hint = "leave out --label; there is only one label"
         raise UserError(f"label {settings.label!r} needs owner labels, which {source} has not.", hint=hint)
     weights = _weights(opened, source) if settings.detect else None
     workspace = Workspace.create(work)
-    said = dataclasses.replace(settings, verdicts="")  # what the table says counts, not where it lies
-    parts = (opened.fingerprint, str(source.resolve()), said, sorted(verdicts.items()))
     looked = {"detector": {"file": weights.name, "sha256": sha256_of(weights)}} if weights else {}
-    made_from = fingerprint("index", _RULES, *parts, *([looked] if looked else []))
+    made_from = index_made_from(opened.fingerprint, places.absolute(source), settings, verdicts, looked)
     if not force and workspace.is_current("index", made_from):
+        for left in workspace.root.glob(".index-*"):  # a run that was killed after its mark leaves them
+            shutil.rmtree(left)
         return StageSummary(stage="index", skipped=True, counts=workspace.mark("index")["counts"])
-    pieces = workspace.root / f".index-{made_from}"
+    # What is inside a picture changes no stamp, so where all pictures are to be looked at, they are.
+    judged = fingerprint(INDEX_RULES, places.absolute(source), {**to_plain(settings), "verdicts": ""})
+    afresh = force or settings.pictures == "now"
+    carried = carried_over(workspace, opened.tasks, verdicts, judged=judged, force=afresh)
+    pieces = workspace.root / f".index-{made_from}{carried.key}"
     for other in workspace.root.glob(".index-*"):
         if force or other != pieces:
             shutil.rmtree(other)
     pieces.mkdir(exist_ok=True)
-    _read_all(pieces, opened, settings, merges, verdicts, weights, jobs=jobs, quiet=quiet)
-    counts = _write(workspace, pieces, verdicts)
+    tasks = carried.rest(opened.tasks)
+    _read_all(pieces, tasks, opened.unit, settings, merges, verdicts, weights, jobs=jobs, quiet=quiet)
+    counts = _write(workspace, pieces, carried, verdicts)
+    carried.remember(workspace, made_from)
     _write_picture(workspace, counts)
     workspace.finish(
         "index",
         made_from=made_from,
-        settings={"source": str(source.resolve()), "kind": opened.kind, **to_plain(settings), **looked},
+        settings={"source": places.absolute(source), "kind": opened.kind, **to_plain(settings), **looked},
         counts=counts,
     )
     shutil.rmtree(pieces)
-    return StageSummary(stage="index", skipped=False, counts=counts, lines=tuple(_lines(counts)))
+    lines = (*carried.lines(), *_lines(counts))
+    return StageSummary(stage="index", skipped=False, counts=counts, lines=lines)
 
 
-def _weights(source: Source, path: Path) -> Path:
+def index_made_from(
+    source: str,
+    place: str,
+    settings: IndexSettings | Mapping[str, Any],
+    verdicts: Mapping[str, str],
+    looked: Mapping[str, Any],
+    *,
+    rules: int = INDEX_RULES,
+) -> str:
+    """What an index counts as made from.
+
+    Args:
+        source: the source's own fingerprint.
+        place: where the source lies.
+        settings: also as a mark has kept them.
+        verdicts: clip → verdict; what the table says counts, not where it lies.
+        looked: which detector was asked, as the mark has it; empty if none was.
+        rules: those of `clean`, by number.
+    """
+    plain = settings if isinstance(settings, Mapping) else to_plain(settings)
+    parts = (source, place, {**plain, "verdicts": ""}, sorted(verdicts.items()))
+    return fingerprint("index", rules, *parts, *([looked] if looked else []))
+
+
+def _weights(source: Source, path: Path | str) -> Path:
     """The detector's weights.
 
     Raises:
@@ -120,7 +158,8 @@ def _weights(source: Source, path: Path) -> Path:
 
 def _read_all(
     pieces: Path,
-    source: Source,
+    tasks: Sequence[Task],
+    unit: str,
     settings: IndexSettings,
     merges: Mapping[str, str],
     verdicts: Mapping[str, str],
@@ -143,26 +182,29 @@ def _read_all(
             frames=pieces / f"{number:06d}.frames",
             rejects=pieces / f"{number:06d}.rejects",
         )
-        for number, task in enumerate(source.tasks)
+        for number, task in enumerate(tasks)
     ]
     missing = [item for item in work if not item.rejects.exists()]
-    total = sum(task.size for task in source.tasks)
-    with progress("index", total, source.unit, quiet=quiet) as advance:
+    total = sum(task.size for task in tasks)
+    with progress("index", total, unit, quiet=quiet) as advance:
         advance(total - sum(item.task.size for item in missing))
         for _ in followed(run_tasks(read_piece, missing, jobs=jobs), advance, int):
             pass
 
 
-def _write(workspace: Workspace, pieces: Path, verdicts: Mapping[str, str]) -> dict[str, Any]:
-    """Join the pieces into the workspace's tables; returns the counts.
+def _write(workspace: Workspace, pieces: Path, carried: Carried, verdicts: Mapping[str, str]) -> dict[str, Any]:
+    """Join the pieces and what is carried over into the workspace's tables; returns the counts.
 
     Raises:
+        UserError: an earlier table that rows are carried over from is damaged.
         RunError: not one frame is good; the workspace stays as it was.
     """
-    frames, rejects = _joined(pieces, "frames"), _joined(pieces, "rejects")
-    counts = _count(frames, rejects)
-    if verdicts:
-        counts["verdicts"] = verdict_counts(verdicts, frames, rejects)
+    frames = carried.frames(workspace, _joined(pieces, "frames", {**FRAME_SCHEMA, "points": POINTS}))
+    rejects = carried.rejects(workspace, _joined(pieces, "rejects", REJECT_SCHEMA))
+    with reading(workspace.frames, workspace.rejects, workspace.poses):
+        counts = _count(frames, rejects)
+        if verdicts:
+            counts["verdicts"] = verdict_counts(verdicts, frames, rejects)
     if not counts["kept"]:
         told = _examples(rejects)
         shutil.rmtree(pieces)
@@ -171,32 +213,36 @@ def _write(workspace: Workspace, pieces: Path, verdicts: Mapping[str, str]) -> d
             hint="the reasons tell what to change; `petmood index --help` lists the choices",
         )
     workspace.begin("index")
-    with replacing(workspace.rejects) as temporary:
-        rejects.sink_parquet(temporary)
-    _write_frames(workspace, frames, posed=counts["posed"] > 0)
+    _write_tables(workspace, frames, rejects, posed=counts["posed"] > 0)
     return counts
 
 
-def _write_frames(workspace: Workspace, frames: pl.LazyFrame, *, posed: bool) -> None:
-    """The table of frames, the notes' CSV, and the keypoints row by row beside it; no file where there are none."""
-    if posed:
-        with replacing(workspace.poses) as temporary:
-            frames.select("points").sink_parquet(temporary)
-    else:
-        workspace.poses.unlink(missing_ok=True)
-    with replacing(workspace.frames) as temporary:
-        frames.select(*FRAME_SCHEMA).sink_parquet(temporary)
+def _write_tables(workspace: Workspace, frames: pl.LazyFrame, rejects: pl.LazyFrame, *, posed: bool) -> None:
+    """The tables, the notes' CSV, and the keypoints row by row; no file where there are none.
+
+    None takes its place before all are written: rows may come from the earlier ones.
+    """
     bbox = pl.concat_str("y", "x", "height", "width", separator=",")
     korean = pl.col("emotion").replace_strict(list(EMOTIONS_KO), list(EMOTIONS_KO.values()))
-    with replacing(workspace.frames_csv) as temporary:
-        frames.select(pl.col("path").alias("image_path"), bbox.alias("bbox"), korean.alias("labels")).sink_csv(
-            temporary
+    with ExitStack() as all_written:
+        refused, csv, good = (
+            all_written.enter_context(replacing(path))
+            for path in (workspace.rejects, workspace.frames_csv, workspace.frames)
         )
+        rejects.sink_parquet(refused, row_group_size=ROW_GROUP)
+        frames.select(*FRAME_SCHEMA).sink_parquet(good, row_group_size=ROW_GROUP)
+        frames.select(pl.col("path").alias("image_path"), bbox.alias("bbox"), korean.alias("labels")).sink_csv(csv)
+        if posed:
+            poses = all_written.enter_context(replacing(workspace.poses))
+            frames.select("points").sink_parquet(poses, row_group_size=ROW_GROUP)
+    if not posed:
+        workspace.poses.unlink(missing_ok=True)
 
 
-def _joined(pieces: Path, kind: str) -> pl.LazyFrame:
+def _joined(pieces: Path, kind: str, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """All pieces of one kind, in the order of the tasks. Listed by hand: a glob would trip over brackets in a path."""
-    return pl.scan_parquet(sorted(path for path in pieces.iterdir() if path.suffix == f".{kind}"), glob=False)
+    found = sorted(path for path in pieces.iterdir() if path.suffix == f".{kind}")
+    return pl.scan_parquet(found, glob=False) if found else pl.LazyFrame(schema=dict(schema))
 
 
 def _examples(rejects: pl.LazyFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,9 @@ import polars as pl
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from petmood import places
 from petmood.crops import CROP_SCHEMA, PartWriter, writing_part
+from petmood.data.tables import add_rejects, among
 from petmood.errors import RunError
 from petmood.geometry import Box, CropGeometry
 from petmood.media import Crop, cut, encode
@@ -22,12 +25,12 @@ from petmood.pictures import BadPictureError, Pixels
 from petmood.records import REASONS, StageSummary
 from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import Workspace, read_table, sweep, write_table
+from petmood.workspace import Workspace, move, read_table, reading, sweep, write_table
 
 #: Crops a tar part: about 10 MB, one task. Fixed, so that the parts do not depend on the machine.
 CROPS_A_PART = 512
 #: Part of what crops are made from: raise it when the way of cutting changes.
-_WAY = 1
+PACK_RULES = 1
 #: In a folder of crops until `pack` has left its mark; holds what they are made from.
 _UNFINISHED = "unfinished"
 
@@ -57,6 +60,11 @@ class _Part:
     """Crops of an earlier packing, to be taken over where they would come out the same."""
 
     @property
+    def outputs(self) -> tuple[Path, ...]:
+        """What it writes, in this order; the last one says that it is done."""
+        return (self.folder / f"{self.name}.tar", self.crops, self.rejects)
+
+    @property
     def crops(self) -> Path:
         return self.folder / f"{self.name}.crops"
 
@@ -84,23 +92,36 @@ def pack(
         RunError: not one picture could be used.
     """
     workspace = Workspace.open(work)
-    made_from = fingerprint("pack", _WAY, workspace.require("curate")["made_from"], settings)
+    made_from = pack_made_from(workspace.require("curate")["made_from"], settings)
     if not force and workspace.is_current("pack", made_from):
+        _tidy(workspace)
         return StageSummary(stage="pack", skipped=True, counts=workspace.mark("pack")["counts"])
-    frames = _chosen_again(workspace)
     building = _building(workspace, made_from, force=force)
     geometry = CropGeometry(margin=settings.margin, shorter_side=settings.shorter_side, quality=settings.quality)
-    chosen = frames.filter("keep").join(
+    chosen = _chosen_again(workspace).join(
         _earlier(workspace, force=force), on="frame_id", how="left", maintain_order="left"
     )
     parts = _parts(chosen, geometry, building, workspace.crops)
     _make(parts, jobs=jobs, quiet=quiet)
-    counts = _finish(workspace, frames, parts, building)
-    workspace.finish("pack", made_from=made_from, settings=to_plain(settings), counts=counts)
+    sweep(building)  # of a cluster's workers that were killed, while the others went on
+    counts = _finish(workspace, parts, building)
+    # The mark says what the crops are, not how this run came by them: a stopped run's is the same in the end.
+    lasting = {name: number for name, number in counts.items() if name != "taken_over"}
+    workspace.finish("pack", made_from=made_from, settings=to_plain(settings), counts=lasting)
+    _tidy(workspace)
+    return StageSummary(stage="pack", skipped=False, counts=counts, lines=tuple(_lines(counts)))
+
+
+def _tidy(workspace: Workspace) -> None:
+    """Remove what only an unfinished packing needs; a run killed after its mark leaves that to the next."""
     for leftover in [*workspace.crops.glob("*.crops"), *workspace.crops.glob("*.rejects")]:
         leftover.unlink()
-    (workspace.crops / _UNFINISHED).unlink()
-    return StageSummary(stage="pack", skipped=False, counts=counts, lines=tuple(_lines(counts)))
+    (workspace.crops / _UNFINISHED).unlink(missing_ok=True)
+
+
+def pack_made_from(chosen: str, settings: PackSettings | Mapping[str, Any], *, rules: int = PACK_RULES) -> str:
+    """What a packing counts as made from: the choice's fingerprint and the settings, also as a mark has kept them."""
+    return fingerprint("pack", rules, chosen, settings)
 
 
 def difference_hash(grey: Pixels) -> int:
@@ -119,10 +140,14 @@ def sharpness(grey: Pixels) -> float:
 
 
 def _chosen_again(workspace: Workspace) -> pl.DataFrame:
-    """All frames, with ``keep`` as `curate` left it: frames that were refused since then are tried again."""
-    frames = workspace.read_frames()
-    earlier = workspace.read_rejects().filter(pl.col("stage").is_in(["pack", "screen"]))["frame_id"]
-    return frames.with_columns(keep=pl.col("keep") | pl.col("frame_id").is_in(earlier.implode()))
+    """Frames that `curate` chose: those with ``keep``, and those that were refused since then, to be tried again."""
+    since = pl.scan_parquet(workspace.rejects, glob=False).filter(pl.col("stage").is_in(["pack", "screen"]))
+    columns = ("frame_id", "path", "clip", "x", "y", "width", "height", "image_width", "image_height")
+    with reading(workspace.frames, workspace.rejects):
+        refused = since.select("frame_id").collect()["frame_id"]
+        chosen = pl.col("keep") | pl.col("frame_id").is_in(refused.implode())
+        frames = pl.scan_parquet(workspace.frames, glob=False).filter(chosen if len(refused) else pl.col("keep"))
+        return frames.select(columns).collect(engine="streaming")
 
 
 def _building(workspace: Workspace, made_from: str, *, force: bool) -> Path:
@@ -133,7 +158,7 @@ def _building(workspace: Workspace, made_from: str, *, force: bool) -> Path:
             shutil.rmtree(other)
     moved = workspace.crops / _UNFINISHED
     if not force and not building.exists() and moved.is_file() and moved.read_text() == made_from:
-        workspace.crops.replace(building)  # killed between the last rename and the mark
+        move(workspace.crops, building)  # killed between the last rename and the mark
     building.mkdir(exist_ok=True)
     sweep(building)
     (building / _UNFINISHED).write_text(made_from)
@@ -151,11 +176,9 @@ def _earlier(workspace: Workspace, *, force: bool) -> pl.DataFrame:
 
 
 def _parts(chosen: pl.DataFrame, geometry: CropGeometry, folder: Path, earlier: Path) -> list[_Part]:
-    columns = ("frame_id", "path", "clip", "x", "y", "width", "height", "image_width", "image_height", "^earlier_.*$")
-    rows = chosen.select(columns)
     return [
-        _Part(f"part-{number:05d}", rows[start : start + CROPS_A_PART], geometry, folder, earlier)
-        for number, start in enumerate(range(0, len(rows), CROPS_A_PART))
+        _Part(f"part-{number:05d}", chosen[start : start + CROPS_A_PART], geometry, folder, earlier)
+        for number, start in enumerate(range(0, len(chosen), CROPS_A_PART))
     ]
 
 
@@ -226,12 +249,11 @@ def _taken_over(frame: dict[str, Any], part: _Part, stamp: int) -> tuple[Any, ..
 def _stamp(frame: dict[str, Any], geometry: CropGeometry) -> int:
     """64 bits that change with anything that decides how a frame's crop comes out."""
     try:
-        file = Path(frame["path"]).stat()
-        state = (file.st_size, file.st_mtime_ns)
+        state = places.state(frame["path"])
     except (OSError, ValueError):
         state = (0, 0)  # cutting will say what is wrong
     box = tuple(frame[name] for name in ("x", "y", "width", "height", "image_width", "image_height"))
-    return int(fingerprint(_WAY, frame["path"], state, box, geometry), 16) % 2**64
+    return int(fingerprint(PACK_RULES, frame["path"], state, box, geometry), 16) % 2**64
 
 
 def _half_grey(pixels: Pixels) -> Pixels:
@@ -243,7 +265,7 @@ def _half_grey(pixels: Pixels) -> Pixels:
 
 def _cut(frame: dict[str, Any], geometry: CropGeometry) -> Crop:
     try:
-        data = Path(frame["path"]).read_bytes()
+        data = places.read(frame["path"])
     except FileNotFoundError as error:
         raise BadPictureError("no_image", str(error.strerror)) from None
     except OSError as error:
@@ -253,7 +275,7 @@ def _cut(frame: dict[str, Any], geometry: CropGeometry) -> Crop:
     return cut(data, box, geometry, expected=None if None in size else size)
 
 
-def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], building: Path) -> dict[str, Any]:
+def _finish(workspace: Workspace, parts: list[_Part], building: Path) -> dict[str, Any]:
     """Join the parts' tables, put everything in its place, and return the counts.
 
     Raises:
@@ -278,12 +300,12 @@ def _finish(workspace: Workspace, frames: pl.DataFrame, parts: list[_Part], buil
             hint="if the pictures moved, run `petmood index` on where they are now",
         )
     workspace.begin("pack")
-    write_table(pl.concat([workspace.read_rejects(before="pack"), refused]), workspace.rejects)
-    write_table(frames.with_columns(keep=pl.col("frame_id").is_in(crops["frame_id"].implode())), workspace.frames)
+    add_rejects(workspace, refused.lazy(), after="curate")
+    workspace.set_columns({"keep": among(workspace, crops["frame_id"])})
     write_table(crops, building / "crops.parquet")
     if workspace.crops.exists():
         shutil.rmtree(workspace.crops)
-    building.replace(workspace.crops)
+    move(building, workspace.crops)
     return counts
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
+from petmood import places
 from petmood.data.boxing import box_animals, detector_of
+from petmood.data.carried import in_order_of_clips
 from petmood.data.clean import BoxRule, LabelSource, SpeciesChoice, judge
 from petmood.media import inspect
 from petmood.pictures import BadPictureError
@@ -35,6 +37,11 @@ class Reading:
     frames: Path
     rejects: Path
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """What it writes, in this order; the last one says that it is done."""
+        return (self.frames, self.rejects)
+
 
 def read_piece(reading: Reading) -> int:
     """Read, judge and store one task; returns its size."""
@@ -53,7 +60,9 @@ def read_piece(reading: Reading) -> int:
         frames, without = box_animals(frames, detector_of(reading.detector))
         rejects = pl.concat([rejects, without])
     write_table(frames, reading.frames)
-    write_table(rejects, reading.rejects)  # last: its presence says that the task is done
+    write_table(
+        in_order_of_clips(reading.task, rejects), reading.rejects
+    )  # last: its presence says that the task is done
     return reading.task.size
 
 
@@ -72,7 +81,7 @@ def check_pictures(frames: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _picture_problem(path: str, width: int | None, height: int | None) -> tuple[str, str] | None:
     """Reason and detail if a picture file is empty, no picture, cut short, or of another size than the label says."""
     try:
-        inspect(Path(path).read_bytes(), expected=None if width is None or height is None else (width, height))
+        inspect(places.read(path), expected=None if width is None or height is None else (width, height))
     except FileNotFoundError as error:
         return "no_image", str(error.strerror)
     except OSError as error:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -19,15 +19,15 @@ from pydantic.dataclasses import dataclass
 from petmood.crops import CropStore
 from petmood.data.copies import BETWEEN, Joined, Thumbnails, find_copies, repeats
 from petmood.data.near import MOST, Rows, similar_pairs
+from petmood.data.tables import add_rejects, among, numbered
 from petmood.data.weighting import even_weights
 from petmood.errors import RunError, UserError
 from petmood.records import REASONS, StageSummary
-from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import Workspace, read_table, write_table
+from petmood.workspace import Workspace, reading
 
 #: Part of what the result is made from: raise it when the way of screening changes.
-_WAY = 1
+SCREEN_RULES = 1
 #: Crops less sharp than this are one flat colour or a plain shade.
 _BLANK = 1.0
 #: Rows of features compared each with each: minutes. Of more crops, fewer of each clip are taken.
@@ -85,7 +85,7 @@ def screen(
     """
     workspace = Workspace.open(work)
     key = "" if features is None or settings.near_copies != "features" else features.key
-    made_from = fingerprint("screen", _WAY, workspace.require("pack")["made_from"], settings, key)
+    made_from = screen_made_from(workspace.require("pack")["made_from"], settings, key)
     if not force and workspace.is_current("screen", made_from):
         return StageSummary(stage="screen", skipped=True, counts=workspace.mark("screen")["counts"])
     shots = _shots(workspace)
@@ -109,16 +109,28 @@ def screen(
     return StageSummary(stage="screen", skipped=False, counts=counts, lines=tuple(_lines(counts, settings)))
 
 
+def screen_made_from(
+    packed: str, settings: ScreenSettings | Mapping[str, Any], features: str = "", *, rules: int = SCREEN_RULES
+) -> str:
+    """What a screening counts as made from: the packing's fingerprint and the settings, also as a mark has kept them.
+
+    ``features`` is the key of those that near-copies were found by, if any were.
+    """
+    return fingerprint("screen", rules, packed, settings, features)
+
+
 def _shots(workspace: Workspace) -> pl.DataFrame:
     """What is known of each crop, clip after clip, in the order of time.
 
     Columns: row (in crops.parquet), frame_id, clip (its number in the order of the index), source_group, hash,
     sharpness.
     """
-    crops = read_table(workspace.crops / "crops.parquet", columns=("frame_id", "hash", "sharpness"))
+    crops = pl.scan_parquet(workspace.crops / "crops.parquet", glob=False)
+    crops = crops.select("frame_id", "hash", "sharpness").with_row_index("row")
     columns = ("frame_id", "clip", "source_group", "timestamp_ms")
-    frames = read_table(workspace.frames, columns=columns).with_row_index("place")
-    shots = crops.with_row_index("row").join(frames, on="frame_id", how="inner")
+    frames = pl.scan_parquet(workspace.frames, glob=False).select(columns).with_row_index("place")
+    with reading(workspace.crops / "crops.parquet", workspace.frames):
+        shots = crops.join(frames, on="frame_id", how="inner").collect(engine="streaming")
     named = pl.col("source_group").fill_null(pl.col("clip"))
     return (
         shots.with_columns(source_group=named, clip=pl.col("place").min().over("clip").rank("dense"))
@@ -248,21 +260,29 @@ def _write(workspace: Workspace, kept: pl.DataFrame, judged: pl.DataFrame, names
 
     At every moment what `pack` packed is kept or among the rejects, so that no stop can make it forget a frame.
     """
-    frames = read_table(workspace.frames, columns=("frame_id", "path", "clip", "group", "source_group"))
-    refused = (
-        frames.select("frame_id", "path", "clip")
-        .join(judged.select("frame_id", "reason", "detail"), on="frame_id", how="inner", maintain_order="left")
-        .with_columns(stage=pl.lit("screen"))
-        .select(*REJECT_SCHEMA)
-    )
-    write_table(pl.concat([workspace.read_rejects(), refused]), workspace.rejects)
-    keep = frames["frame_id"].is_in(kept["frame_id"].implode()).alias("keep")
+    frames = pl.scan_parquet(workspace.frames, glob=False)
+    reasons = judged.lazy().select("frame_id", "reason", "detail")
+    with reading(workspace.frames):
+        refused = (
+            frames.select("frame_id", "path", "clip")
+            .join(reasons, on="frame_id", how="inner", maintain_order="left")
+            .with_columns(stage=pl.lit("screen"))
+            .collect(engine="streaming")
+        )
+    add_rejects(workspace, refused.lazy(), after="screen")
+    keep = among(workspace, kept["frame_id"])
+    with reading(workspace.frames):
+        group = _renamed(frames, names).collect(engine="streaming")["group"]
+        weight = _weights(workspace, frames.select(numbered("clip")).collect()["clip"], keep)
+    workspace.set_columns({"keep": keep, "group": group, "weight": weight})
+    add_rejects(workspace, refused.lazy(), after="pack")
+
+
+def _renamed(frames: pl.LazyFrame, names: pl.DataFrame) -> pl.LazyFrame:
+    """The ``group`` of each frame: that of the source, or the one that it was joined to."""
     source = frames.select("source_group", name=pl.col("source_group").fill_null(pl.col("clip")))
-    group = source.join(names, left_on="name", right_on="source_group", how="left", maintain_order="left").select(
-        pl.coalesce("group", "source_group")
-    )["group"]
-    workspace.set_columns({"keep": keep, "group": group, "weight": _weights(workspace, frames["clip"], keep)})
-    write_table(pl.concat([workspace.read_rejects(before="screen"), refused]), workspace.rejects)
+    joined = source.join(names.lazy(), left_on="name", right_on="source_group", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("group", "source_group"))
 
 
 def _weights(workspace: Workspace, clips: pl.Series, keep: pl.Series) -> pl.Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,10 +22,10 @@ from petmood.errors import RunError, UserError
 from petmood.labels import classes_of
 from petmood.records import StageSummary
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import Workspace, read_table
+from petmood.workspace import Workspace, reading
 
 #: Part of what a split is made from: raise it when the rules or the audit change.
-_RULES = 2
+SPLIT_RULES = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -66,11 +67,10 @@ def split(
     """
     workspace = Workspace.open(work)
     screened = workspace.require("screen")
-    made_from = fingerprint("split", _RULES, screened["made_from"], settings)
+    made_from = split_made_from(screened["made_from"], settings)
     if not force and workspace.is_current("split", made_from):
         return StageSummary(stage="split", skipped=True, counts=workspace.mark("split")["counts"])
-    frames = _read(workspace, settings.group_by)
-    clips = clip_table(frames, settings.group_by)
+    clips = clip_table(_read(workspace, settings.group_by), settings.group_by)
     sides = _official(clips) if settings.split == "official" else by_group(clips, settings)
     clips = clips.with_columns(split=sides)
     within = screened["settings"].get("between", BETWEEN)
@@ -80,23 +80,38 @@ def split(
     write_leaks(workspace, leaks)
     _refuse_leak(workspace, leaks, leak)
     workspace.begin("split")
-    side = frames.select("clip").join(clips.select("clip", "split"), on="clip", how="left", maintain_order="left")
-    workspace.set_columns({"split": side["split"]})
+    workspace.set_columns({"split": _of_frames(workspace, clips)})
     workspace.finish("split", made_from=made_from, settings=to_plain(settings), counts=counts)
     return StageSummary(stage="split", skipped=False, counts=counts, lines=tuple(_lines(counts, clips)))
 
 
+def split_made_from(screened: str, settings: SplitSettings | Mapping[str, Any], *, rules: int = SPLIT_RULES) -> str:
+    """What a split counts as made from: the screening's fingerprint and the settings, also as a mark has kept them."""
+    return fingerprint("split", rules, screened, settings)
+
+
 def _read(workspace: Workspace, group_by: str) -> pl.DataFrame:
-    """What the split is made from.
+    """What the split is made from: the kept frames.
 
     Raises:
         UserError: there is no such column.
     """
-    known = pl.read_parquet_schema(workspace.frames)
-    if group_by not in known:
-        raise UserError(f"column {group_by!r} is not in frames.parquet; it has {', '.join(known)}.")
-    needed = {"clip", "species", "emotion", "official_split", "keep", group_by}
-    return read_table(workspace.frames, columns=[name for name in known if name in needed])
+    with reading(workspace.frames):
+        known = pl.read_parquet_schema(workspace.frames)
+        if group_by not in known:
+            raise UserError(f"column {group_by!r} is not in frames.parquet; it has {', '.join(known)}.")
+        needed = {"clip", "species", "emotion", "official_split", "keep", group_by}
+        frames = pl.scan_parquet(workspace.frames, glob=False).filter("keep")
+        return frames.select(name for name in known if name in needed).collect(engine="streaming")
+
+
+def _of_frames(workspace: Workspace, clips: pl.DataFrame) -> pl.Series:
+    """The side of every frame, kept or not; null where its clip has none."""
+    sides = clips.lazy().select("clip", "split")
+    with reading(workspace.frames):
+        frames = pl.scan_parquet(workspace.frames, glob=False).select("clip")
+        found = frames.join(sides, on="clip", how="left", maintain_order="left").select("split")
+        return found.collect(engine="streaming")["split"]
 
 
 def clip_table(frames: pl.DataFrame, group_by: str) -> pl.DataFrame:

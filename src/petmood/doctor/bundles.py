@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import polars as pl
 import timm
 import torch
 
+from petmood import places
 from petmood.bundle import data_fingerprints, geometry_of
 from petmood.crops import CropStore
 from petmood.doctor.inputs import judge_input
@@ -23,7 +23,7 @@ from petmood.errors import UserError
 from petmood.geometry import Box, CropGeometry
 from petmood.loading import data_classes
 from petmood.look import Looker
-from petmood.pictures import Pixels
+from petmood.pictures import BadPictureError, Pixels
 from petmood.settings import to_plain
 
 #: Photos that are sent both ways, and pictures whose input is measured.
@@ -136,18 +136,25 @@ def judge_same_input(found: Compared) -> Check:
     )
 
 
+def _content(path: str) -> bytes | BadPictureError:
+    try:
+        return places.read(path)
+    except OSError as error:
+        return BadPictureError("unreadable_image", str(error))
+
+
 def _compared(run: Run) -> Compared | None:
     """Some photos by both ways; None if none of them can be read."""
     samples = run.validation
     paths = samples.frames["path"].to_list()
-    there = [row for row, path in enumerate(paths) if Path(path).is_file()][:: max(1, len(paths) // _PHOTOS)][:_PHOTOS]
+    there = [row for row, path in enumerate(paths) if places.exists(path)][:: max(1, len(paths) // _PHOTOS)][:_PHOTOS]
     looker = Looker(run.predictor, None, whole=True)
     boxed, whole, kept = [], [], []
     for row in there:
         frame = samples.frames.row(row, named=True)
         box = Box(frame["x"], frame["y"], frame["width"], frame["height"])
-        name, path = frame["frame_id"], Path(frame["path"])
-        ((with_box,), (without,)) = looker.files([(name, path, box), (name, path, None)])
+        name, content = frame["frame_id"], _content(frame["path"])
+        ((with_box,), (without,)) = looker.files([(name, content, box), (name, content, None)])
         if with_box.emotion and without.emotion:
             boxed.append(list(with_box.probabilities.values()))
             whole.append(list(without.probabilities.values()))

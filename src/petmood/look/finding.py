@@ -6,6 +6,7 @@ import dataclasses
 import errno
 from pathlib import Path
 
+from petmood import places
 from petmood.detect import Animal, Detector
 from petmood.detect.animal import within
 from petmood.detect.files import GLANCE
@@ -99,7 +100,7 @@ def _content(path: Path) -> bytes:
         BadPictureError: there is none, or it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return places.read(str(path))
     except FileNotFoundError:
         raise BadPictureError("no_image", "the file does not exist") from None
     except OSError as error:

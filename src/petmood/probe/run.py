@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from torch import nn
 
-from petmood.bundle import INFO_FILE, WEIGHTS_FILE, RunOrigin, keep_certainty, save_bundle
+from petmood.bundle import INFO_FILE, WEIGHTS_FILE, RunOrigin, save_bundle
 from petmood.errors import UserError
 from petmood.features import CropFeatures, crop_features, describer
 from petmood.judging import Answered, certainty_of
@@ -305,7 +305,13 @@ def _save(
     net = assembled(backbone, fitted, clip_head)
     logits, attention = _answers(net, features, plan.val)
     scores = validation_scores(logits, plan.val.labels, plan.val.clips, attention)
-    info = save_bundle(
+    answered = Answered(
+        frames=plan.val.frames,
+        labels=plan.val.labels,
+        probabilities=logits.softmax(dim=1).numpy(),
+        attention=attention,
+    )
+    save_bundle(
         plan.run,
         net,
         plan.workspace,
@@ -318,14 +324,8 @@ def _save(
         shares=dict(zip(plan.classes, fitted.expected.tolist(), strict=True)),
         training_clips=dict(zip(plan.classes, fitted.counts.tolist(), strict=True)),
         init=plan.origin,
+        certainty=lambda check: certainty_of(answered, check),
     )
-    answered = Answered(
-        frames=plan.val.frames,
-        labels=plan.val.labels,
-        probabilities=logits.softmax(dim=1).numpy(),
-        attention=attention,
-    )
-    keep_certainty(plan.run, certainty_of(answered, info.check))
     return scores
 
 

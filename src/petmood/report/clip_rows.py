@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +38,7 @@ class Frame:
     """One frame of a clip, as the tables speak of it."""
 
     frame_id: str
-    path: Path
+    path: str
     state: State
     time_ms: int | None
     box: Box | None
@@ -295,7 +294,7 @@ def _good_frame(row: dict[str, Any], refusal: dict[str, Any] | None, *, decided:
     size = (row["image_width"], row["image_height"])
     return Frame(
         frame_id=row["frame_id"],
-        path=Path(row["path"]),
+        path=row["path"],
         state=state,
         time_ms=row["timestamp_ms"],
         box=Box(row["x"], row["y"], row["width"], row["height"]),
@@ -309,7 +308,7 @@ def _good_frame(row: dict[str, Any], refusal: dict[str, Any] | None, *, decided:
 def _refused_frame(row: dict[str, Any]) -> Frame:
     return Frame(
         frame_id=row["frame_id"],
-        path=Path(row["path"]),
+        path=row["path"],
         state="missing" if row["reason"] == "no_image" else "refused",
         time_ms=row["time_ms"],
         box=None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from petmood import places
 from petmood.geometry import Box, CropGeometry
 from petmood.labels import Language, display
 from petmood.media import cut, encode
@@ -238,7 +239,7 @@ def _decoded(frame: Frame, margin: float) -> Thumbnail:
     box = frame.box or Box(0, 0, *(frame.size or (16, 9)))
     scale = min(1.0, _WIDEST * box.height / box.width)
     geometry = CropGeometry(margin=margin, shorter_side=max(1, round(height * scale * min(1, box.width / box.height))))
-    pixels = cut(frame.path.read_bytes(), frame.box, geometry, expected=frame.size).pixels
+    pixels = cut(places.read(frame.path), frame.box, geometry, expected=frame.size).pixels
     jpeg = encode(pixels, _QUALITY)
     shown = min(_HEIGHT_OF_OTHERS, round(_WIDEST * _HEIGHT_OF_OTHERS * pixels.shape[0] / pixels.shape[1]))
     width = max(1, round(shown * pixels.shape[1] / pixels.shape[0]))

@@ -58,6 +58,8 @@ class Run:
     """Epochs asked for."""
     kept_epoch: int | None = None
     """The epoch whose weights are the model, from 1."""
+    best_epoch: int | None = None
+    """The epoch that training would keep by its curve, from 1."""
     validation: float | None = None
     """Macro-F1 of clips on the validation side in that epoch, which was chosen by such a score."""
     judged: JudgedScores | None = None
@@ -78,13 +80,14 @@ class RunTable:
 
 def list_runs(workspace: Workspace, *, sort: Sort = "time") -> RunTable:
     """All runs of a work folder: by time (oldest first), name, or score (best first, those without one last)."""
-    now: dict[str, str] = {stage: str(workspace.mark(stage).get("made_from", "")) for stage in _DATA}
+    now: dict[str, str] = {stage: str(workspace.mark(stage).get("made_from", "")) for stage in DATA}
     folders = sorted(path for path in workspace.runs.iterdir() if path.is_dir()) if workspace.runs.is_dir() else []
-    runs = sorted((_run(path, now) for path in folders), key=_ORDER[sort])
+    runs = sorted((read_run(path, now) for path in folders), key=_ORDER[sort])
     return RunTable(runs=tuple(runs), differing=_differing([run.settings for run in runs if run.settings]))
 
 
-_DATA: tuple[Stage, ...] = ("index", "pack", "split")
+#: Stages whose results a run is trained on.
+DATA: tuple[Stage, ...] = ("index", "pack", "split")
 
 
 def _by_score(score: Callable[[Run], float | None]) -> Callable[[Run], Any]:
@@ -115,8 +118,8 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(name for name in names if any(each.get(name) != settings[0].get(name) for each in settings))
 
 
-def _run(folder: Path, now: Mapping[str, str]) -> Run:
-    """What a run folder says of itself."""
+def read_run(folder: Path, now: Mapping[str, str]) -> Run:
+    """What a run folder says of itself; ``now`` is what the stages in ``DATA`` were made from, as they are now."""
     try:
         return _read(folder, now)
     except _DAMAGE as error:
@@ -152,6 +155,7 @@ def _read(folder: Path, now: Mapping[str, str]) -> Run:
         epochs=len(curve),
         most_epochs=int(settings["epochs"]),
         kept_epoch=int(bundle["epoch"]) if bundle else (int(best["epoch"]) if best else None),
+        best_epoch=int(best["epoch"]) if best else None,
         validation=None if validation is None else float(validation),
         judged=_evaluated(folder / "metrics.json"),
         other_data=bool(data) and any(data.get(stage) != now[stage] for stage in now),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from petmood import places
 from petmood.labels import normalise, species_of
 from petmood.settings import fingerprint
 from petmood.sources.label import Box, Inspect, Label, Metadata, Owner, decoded, points_of
-from petmood.sources.rows import POINTS, Source, raw_rows, split_of
-from petmood.sources.tree import CLIP_NAME, PICTURE_SUFFIXES, Tree, printable
+from petmood.sources.rows import PICTURE_SUFFIXES, POINTS, RefusedTask, Source, Task, copies_remark, raw_rows, split_of
+from petmood.sources.tree import CLIP_NAME, Inside, Tree, printable
 
 #: Label files a task: some tens of milliseconds of work, so that all cores are busy even on small sets.
 _CLIPS_A_TASK = 256
@@ -31,6 +33,8 @@ class ClipFiles:
     label: str | None
     folder: str | None
     duplicate: bool = False
+    stamp: int = 0
+    """64 bits that change with the label file and with the list of the folder's pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,17 @@ class AihubTask:
         """Number of clips."""
         return len(self.clips)
 
+    def stamps(self) -> list[tuple[str, int]]:
+        """Each clip's name, once, with 64 bits that change whenever its rows may: label file, folder, their list.
+
+        They do not change with what is inside a picture.
+        """
+        return [(name, _joined(entry.stamp for entry in entries)) for name, entries in _by_clip(self.clips)]
+
+    def without(self, clips: Collection[str]) -> AihubTask:
+        """The task without all that belongs to these clips."""
+        return dataclasses.replace(self, clips=[entry for entry in self.clips if entry.clip not in clips])
+
     def read(self) -> pl.DataFrame:
         """Raw rows of its clips: one an annotation, one an unlabelled picture, one a label that cannot be read."""
         rows = _Rows(self.root)
@@ -53,21 +68,97 @@ class AihubTask:
         return rows.table()
 
 
-def open_aihub(root: Path, tree: Tree) -> Source:
-    """Pair the label files and clip folders that a walk over ``root`` found."""
-    clips = pair(tree.labels, tree.clip_folders)
-    tasks = [
-        AihubTask(os.fspath(root), clips[start : start + _CLIPS_A_TASK])
-        for start in range(0, len(clips), _CLIPS_A_TASK)
-    ]
-    return Source("aihub", "clips", tasks, fingerprint("aihub", tree.stamps), has_owner_labels=True)
+def open_aihub(root: str, tree: Tree) -> Source:
+    """Pair the label files and clip folders that a walk over ``root`` found.
+
+    Clips come in the order of their names; those in archives behind the others, archive by archive and in the order in
+    which they lie there, so that a process reads onwards and needs few archives at a time.
+    """
+    states: dict[str, object] = {path: state for path, *state in tree.stamps}
+    states.update({place: where.stamp for place, where in tree.inside.items()})
+    paired = pair(tree.labels, tree.clip_folders)
+    unpacked = _without_copies(paired) if tree.inside else paired
+    clips = [_stamped(entry, states) for entry in unpacked]
+    tasks: list[Task] = [AihubTask(root, part) for part in _cut(_in_order_of_archives(clips, tree))]
+    if tree.refused:
+        tasks.append(RefusedTask(tree.refused))
+    mark = fingerprint("aihub", tree.stamps)
+    remarks = [*tree.remarks, *copies_remark(len(paired) - len(unpacked), "clips")]
+    return Source("aihub", "clips", tasks, mark, has_owner_labels=True, remarks=remarks)
+
+
+def _without_copies(clips: Sequence[ClipFiles]) -> list[ClipFiles]:
+    """Clips without what archives hold a second time: many keep the zips beside what they have unpacked."""
+    chosen = {entry.clip: entry for entry in clips if entry.label and not entry.duplicate}
+
+    def is_copy(entry: ClipFiles) -> bool:
+        first = chosen.get(entry.clip)
+        if first is None or first is entry:
+            return False
+        mine, theirs = (entry.label, first.label) if entry.label else (entry.folder, first.folder)
+        return theirs is not None and _is_packed(mine) and not _is_packed(theirs)
+
+    return [entry for entry in clips if not is_copy(entry)]
+
+
+def _is_packed(place: str | None) -> bool:
+    return place is not None and places.unpacked(place) != place
+
+
+def _in_order_of_archives(clips: Sequence[ClipFiles], tree: Tree) -> list[ClipFiles]:
+    if not tree.inside:
+        return list(clips)
+    outside = Inside(-1, 0, 0)
+
+    def place(clip: tuple[str, list[ClipFiles]]) -> tuple[int, int, int, int]:
+        label = tree.inside.get(clip[1][0].label or "", outside)
+        folder = tree.inside.get(clip[1][0].folder or "", outside)
+        return folder.archive, label.archive, label.offset, folder.offset
+
+    return [entry for _, entries in sorted(_by_clip(clips), key=place) for entry in entries]
+
+
+def _stamped(entry: ClipFiles, states: Mapping[str, object]) -> ClipFiles:
+    """The same clip with its stamp, from the states of files and folders that a walk found."""
+    told = [(path, states.get(path)) for path in (entry.label, entry.folder) if path]
+    digest = hashlib.blake2b(repr((told, entry.duplicate)).encode(), digest_size=8)
+    return dataclasses.replace(entry, stamp=int.from_bytes(digest.digest(), "big"))
+
+
+def _cut(clips: Sequence[ClipFiles]) -> list[list[ClipFiles]]:
+    """Parts for the tasks; all entries of one name are in one part."""
+    parts: list[list[ClipFiles]] = []
+    for _, entries in _by_clip(clips):
+        if not parts or len(parts[-1]) >= _CLIPS_A_TASK:
+            parts.append([])
+        parts[-1] += entries
+    return parts
+
+
+def _by_clip(clips: Sequence[ClipFiles]) -> Iterator[tuple[str, list[ClipFiles]]]:
+    """Name and entries of each clip; entries of one name stand together."""
+    return ((name, list(entries)) for name, entries in groupby(clips, key=lambda entry: entry.clip))
+
+
+def _joined(stamps: Iterator[int]) -> int:
+    """One stamp of several; that of one alone."""
+    first, *others = stamps
+    if not others:
+        return first
+    digest = hashlib.blake2b(repr((first, others)).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
 
 
 def speaks_of_clips(tree: Tree) -> bool:
     """Whether any JSON file is named like a clip or like a folder of pictures: else it is about something else."""
-    folders = {normalise(os.path.basename(folder)) for folder in tree.clip_folders}
+    folders = {_name(folder) for folder in tree.clip_folders}
     stems = (_stem(label) for label in tree.labels)
     return any(CLIP_NAME.fullmatch(stem) or stem in folders for stem in stems)
+
+
+def _name(folder: str) -> str:
+    """Name of a folder, or of an archive that is one."""
+    return normalise(os.path.basename(places.unpacked(folder)))
 
 
 def _stem(label: str) -> str:
@@ -78,15 +169,16 @@ def pair(labels: Sequence[str], folders: Sequence[str]) -> list[ClipFiles]:
     """Match label files and clip folders by stem (label name without its last ``.json`` = folder name), in NFC.
 
     Where several folders bear the name, the one whose path has most in common with the label's is taken. A label file
-    whose stem was seen before is marked as a duplicate. Result in the order of the clip names.
+    whose stem was seen before is marked as a duplicate; what is in no archive comes first. Result in the order of the
+    clip names.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
-    for folder in folders:
-        by_name[normalise(os.path.basename(folder))].append(folder)
+    for folder in sorted(folders, key=_is_packed):
+        by_name[_name(folder)].append(folder)
     found: dict[str, ClipFiles] = {}
     duplicates: list[ClipFiles] = []
     used: set[str] = set()
-    for label in sorted(labels, key=normalise):
+    for label in sorted(labels, key=lambda label: (_is_packed(label), normalise(label))):
         clip = _stem(label)
         # Some users strip `.mp4` from the folders of the manual stream.
         candidates = by_name.get(clip) or by_name.get(clip.removesuffix(".mp4"), [])
@@ -220,7 +312,7 @@ def _pictures(folder: str | None) -> set[str]:
     if folder is None:
         return set()
     try:
-        names = os.listdir(folder)
+        names = places.names(folder)
     except OSError:
         return set()
     return {name for name in names if name.endswith(".jpg") or os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES}
@@ -231,10 +323,11 @@ def _read_label(files: ClipFiles) -> tuple[Label | None, tuple[str, str]]:
     if files.duplicate or files.label is None:
         return None, ("duplicate_label", "a label file of this name stands elsewhere too")
     try:
-        with open(files.label, "rb") as file:
-            data = file.read()
+        data = places.read(files.label, most=places.LABEL)
         label = decoded(data.removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        return None, ("unreadable_label", error.strerror or str(error))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return None, ("unreadable_label", str(error) or type(error).__name__)
     return (label, ("", "")) if label.annotations else (None, ("unreadable_label", "it lists no frames"))
 
@@ -257,7 +350,7 @@ def _clip_values(files: ClipFiles, label: Label, root: str) -> dict[str, object]
         "situation": owner.situation and normalise(owner.situation),
         "image_width": metadata.width,
         "image_height": metadata.height,
-        "official_split": split_of((files.label or "").removeprefix(root).split(os.sep)),
+        "official_split": split_of(places.unpacked((files.label or "").removeprefix(root)).split("/")),
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
 
+from petmood import places
 from petmood.errors import UserError
 from petmood.labels import EMOTIONS, EMOTIONS_KO, emotion_of, normalise, species_of
 from petmood.settings import fingerprint
-from petmood.sources.rows import Source, picture_size, raw_rows, split_of
+from petmood.sources.rows import RefusedTask, Source, Task, copies_remark, picture_size, raw_rows, split_of
 from petmood.sources.tree import Tree
 
 _PICTURES_A_TASK = 512
@@ -38,7 +38,7 @@ class FolderTask:
         return raw_rows(pl.DataFrame(rows, infer_schema_length=None))
 
     def _row(self, path: str, depth: int) -> dict[str, object]:
-        relative = [normalise(part) for part in os.path.relpath(path, self.root).split(os.sep)]
+        relative = [normalise(part) for part in below(path, self.root)]
         name = os.path.splitext(relative[-1])[0]
         # Photos in a folder of their own below the class are one clip; loose photos are each their own.
         clip = "/".join(relative[:-1]) if 0 <= depth < len(relative) - 2 else "/".join([*relative[:-1], name])
@@ -63,14 +63,20 @@ class FolderTask:
         }
 
 
-def open_folders(root: Path, tree: Tree, named: Sequence[str] = ()) -> Source:
+def below(place: str, root: str) -> list[str]:
+    """The parts of a place below its root; an archive counts as a folder of its name."""
+    return places.unpacked(place.removeprefix(root)).strip("/").split("/")
+
+
+def open_folders(root: str, tree: Tree, named: Sequence[str] = ()) -> Source:
     """Photos in folders named after emotions, or after words that the user merges into one (``named``).
 
     Raises:
         UserError: no folder is named after an emotion.
     """
     words = {normalise(word).lower() for word in named}
-    depths = [_class_depth(os.path.relpath(path, root).split(os.sep)[:-1], words) for path in tree.pictures]
+    pictures = _without_copies(tree.pictures)
+    depths = [_class_depth(below(path, root)[:-1], words) for path in pictures]
     if all(depth < 0 for depth in depths):
         names = sorted({normalise(os.path.basename(os.path.dirname(path))) for path in tree.pictures})
         shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
@@ -80,12 +86,24 @@ def open_folders(root: Path, tree: Tree, named: Sequence[str] = ()) -> Source:
             hint=f"put photos into folders named {', '.join(EMOTIONS)} (or {', '.join(EMOTIONS_KO.values())}), "
             "name other words with `--merge WORD=EMOTION`, or give the folder that holds AI Hub's label files too",
         )
-    tasks = [
-        FolderTask(os.fspath(root), tree.pictures[start:stop], depths[start:stop])
-        for start in range(0, len(tree.pictures), _PICTURES_A_TASK)
+    tasks: list[Task] = [
+        FolderTask(root, pictures[start:stop], depths[start:stop])
+        for start in range(0, len(pictures), _PICTURES_A_TASK)
         for stop in [start + _PICTURES_A_TASK]
     ]
-    return Source("folders", "pictures", tasks, fingerprint("folders", tree.stamps), has_owner_labels=False)
+    if tree.refused:
+        tasks.append(RefusedTask(tree.refused))
+    mark = fingerprint("folders", tree.stamps)
+    remarks = [*tree.remarks, *copies_remark(len(tree.pictures) - len(pictures), "pictures")]
+    return Source("folders", "pictures", tasks, mark, has_owner_labels=False, remarks=remarks)
+
+
+def _without_copies(pictures: Sequence[str]) -> list[str]:
+    """Pictures without those of archives that lie unpacked beside them."""
+    outside = {normalise(path) for path in pictures if places.unpacked(path) == path}
+    return [
+        path for path in pictures if places.unpacked(path) == path or normalise(places.unpacked(path)) not in outside
+    ]
 
 
 def _class_depth(folders: Sequence[str], words: set[str]) -> int:

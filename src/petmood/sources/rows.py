@@ -8,8 +8,12 @@ from typing import Protocol
 
 import polars as pl
 
+from petmood import places
 from petmood.media import probe
 from petmood.pictures import BadPictureError
+
+#: Files that are taken for pictures.
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 #: Keypoints of a frame, as AI Hub numbers them: 1 nose, 2 forehead, 3 mouth corner, 4 lower lip, 5 neck, 6 and 7 start
 #: of the front legs, 8 and 9 front ankles, 10 and 11 femurs, 12 and 13 back ankles, 14 and 15 tail's start and end.
@@ -70,6 +74,29 @@ class Source:
     """Changes whenever a file that matters is added, removed or changed."""
     has_owner_labels: bool
     """Whether it can name a second emotion, by the owner."""
+    remarks: Sequence[str] = ()
+    """What the user should know of it beside its rows: archives that are damaged, in pieces, or within others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RefusedTask:
+    """Members of archives that are not read, for their names."""
+
+    members: Sequence[tuple[str, str]]
+    """Place and what is wrong."""
+
+    @property
+    def size(self) -> int:
+        """Number of members."""
+        return len(self.members)
+
+    def read(self) -> pl.DataFrame:
+        """One refused row a label file or picture; other files are no loss."""
+        table = pl.DataFrame(self.members, schema={"path": pl.String, "detail": pl.String}, orient="row")
+        ending = pl.col("path").str.to_lowercase().str.extract(r"(\.[^.]*)$")
+        label, picture = pl.lit("unreadable_label"), pl.lit("unreadable_image")
+        reason = pl.when(ending == ".json").then(label).when(ending.is_in(PICTURE_SUFFIXES)).then(picture)
+        return raw_rows(table.with_columns(clip="path", refused=reason).filter(pl.col("refused").is_not_null()))
 
 
 def raw_rows(columns: pl.DataFrame | Mapping[str, object]) -> pl.DataFrame:
@@ -90,11 +117,15 @@ def _cast(name: str, kind: pl.DataType) -> pl.Expr:
     return pl.col(name).cast(pl.Float64).clip(-far, far).round().cast(kind, strict=False)
 
 
+def copies_remark(number: int, unit: str) -> list[str]:
+    """What to say of things that stand both in an archive and unpacked; nothing if there are none."""
+    return [f"{number:,} {unit} stand in archives and unpacked too; the unpacked ones are used"] if number else []
+
+
 def picture_size(path: str) -> tuple[int | None, int | None, str | None, str | None]:
     """Width and height of a picture file, then reason and detail if it cannot be used (else null)."""
     try:
-        with open(path, "rb") as file:
-            info = probe(file.read())
+        info = probe(places.read(path))
     except (FileNotFoundError, IsADirectoryError, ValueError) as error:  # ValueError: a path with a null byte
         return None, None, "no_image", getattr(error, "strerror", None) or str(error)
     except OSError as error:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import polars as pl
 
+from petmood import places
 from petmood.errors import UserError
 from petmood.labels import emotion_of, normalise, species_of
 from petmood.settings import fingerprint
@@ -17,6 +18,8 @@ from petmood.sources.rows import Source, picture_size, raw_rows, split_of
 from petmood.sources.words import renamed
 
 _ROWS_A_TASK = 2048
+#: Most bytes of a table on remote storage.
+_LARGEST = 4 << 30
 
 #: Names under which a column is known, first match wins.
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -69,7 +72,7 @@ class TableTask:
         return raw_rows(rows)
 
 
-def open_table(path: Path, words: Mapping[str, str] = MappingProxyType({})) -> Source:
+def open_table(path: Path | str, words: Mapping[str, str] = MappingProxyType({})) -> Source:
     """Read a CSV and tell which column is what; ``words`` are what its labels mean (`words.read_words`).
 
     Raises:
@@ -85,21 +88,21 @@ def open_table(path: Path, words: Mapping[str, str] = MappingProxyType({})) -> S
         renamed(table[name], words) for name in ("emotion_text", "owner_text") if name in columns
     )
     _refuse_numbers(path, table)
-    rows = _completed(table, path.parent.resolve())
+    place = places.absolute(path)
+    rows = _completed(table, _base(os.fspath(path)))
     measure = "image_width" not in columns or "image_height" not in columns
     tasks = [TableTask(rows[start : start + _ROWS_A_TASK], measure) for start in range(0, len(rows), _ROWS_A_TASK)]
-    stamp = path.stat()
-    mark = fingerprint("table", str(path.resolve()), stamp.st_size, stamp.st_mtime_ns, *sorted(words.items()))
+    mark = fingerprint("table", place, *places.state(place), *sorted(words.items()))
     return Source("table", "rows", tasks, mark, has_owner_labels="owner_text" in columns)
 
 
-def read_csv(path: Path) -> pl.DataFrame:
+def read_csv(path: Path | str) -> pl.DataFrame:
     """All columns of a CSV as text; UTF-8 with or without BOM, else the Korean Windows encoding.
 
     Raises:
         UserError: it is no such text, or no CSV.
     """
-    data = path.read_bytes()
+    data = places.read(os.fspath(path), most=_LARGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -113,7 +116,7 @@ def read_csv(path: Path) -> pl.DataFrame:
         raise UserError(f"table {path} is not readable CSV: {str(error).splitlines()[0]}.") from None
 
 
-def _recognise(path: Path, found: list[str]) -> dict[str, str]:
+def _recognise(path: Path | str, found: list[str]) -> dict[str, str]:
     """Our name → the table's name of each column that is there."""
     names = {name.strip().lower(): name for name in found}
     columns = {
@@ -141,7 +144,7 @@ def _recognise(path: Path, found: list[str]) -> dict[str, str]:
     return columns
 
 
-def _refuse_numbers(path: Path, table: pl.DataFrame) -> None:
+def _refuse_numbers(path: Path | str, table: pl.DataFrame) -> None:
     """Numbers made elsewhere have no fixed meaning: mixing two numberings is how the notes' half did not train."""
     texts = table["emotion_text"].drop_nulls().str.strip_chars()
     if len(texts) and texts.str.contains(r"^\d+(\.0*)?$").all():
@@ -152,7 +155,7 @@ def _refuse_numbers(path: Path, table: pl.DataFrame) -> None:
         )
 
 
-def _completed(table: pl.DataFrame, base: Path) -> pl.DataFrame:
+def _completed(table: pl.DataFrame, base: str) -> pl.DataFrame:
     """Boxes split up, relative paths resolved, clip and frame names made where the table has none."""
     if "bbox" in table.columns:
         parts = pl.col("bbox").str.strip_chars("[]() ").str.split(",")
@@ -161,7 +164,7 @@ def _completed(table: pl.DataFrame, base: Path) -> pl.DataFrame:
     table = table.with_columns(
         pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in _INTEGERS if name in table.columns
     )
-    table = table.with_columns(path=pl.Series([os.path.join(base, path or "") for path in table["path"]]))
+    table = table.with_columns(path=pl.Series([_place(base, path or "") for path in table["path"]]))
     stem = pl.col("path").str.split("/").list.last().str.replace(r"\.[^.]*$", "")
     folder = pl.col("path").str.split("/").list.get(-2, null_on_oob=True)
     # AI Hub's frames lie in one folder a clip; any other picture is its own clip unless the table says otherwise.
@@ -178,6 +181,17 @@ def _completed(table: pl.DataFrame, base: Path) -> pl.DataFrame:
     return table.with_columns(
         frame_id=pl.when(number == 0).then(frame).otherwise(pl.concat_str(frame, pl.lit("#"), number + 1))
     ).drop("bbox", strict=False)
+
+
+def _base(table: str) -> str:
+    """The folder that a table's relative paths begin in: where it lies, or the link to it."""
+    folder = os.path.dirname(table)
+    return folder if places.is_remote(table) else os.path.realpath(folder)
+
+
+def _place(base: str, path: str) -> str:
+    """Where a row's picture is: relative paths begin where the table lies."""
+    return path if places.is_remote(path) else os.path.join(base, path)
 
 
 def _known_words(table: pl.DataFrame) -> pl.DataFrame:
@@ -216,4 +230,4 @@ def _meaning(word: str) -> str:
 
 def _presence(path: str) -> tuple[int | None, int | None, str | None, str | None]:
     """Reason and detail if a picture is not there; its file is not opened."""
-    return (None, None, None, None) if os.path.isfile(path) else (None, None, "no_image", "no such file")
+    return (None, None, None, None) if places.exists(path) else (None, None, "no_image", "no such file")

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from petmood.bundle import save_bundle
-from petmood.errors import RunError
+from petmood.bundle import INFO_FILE, save_bundle
+from petmood.errors import RunError, UserError
 from petmood.recipes import TrainSettings
 from petmood.runfolder import read_config, resolve_init, run_folder, write_config
 from petmood.settings import to_plain
@@ -93,6 +93,8 @@ def train(
         settings = resolve_init(settings)
     started = time.monotonic()
     point = resume_point(run) if resume else None
+    if resume and point is None:
+        _refuse_finished(run)
     checkpoint = point.path if point else None
     plan = plan_training(workspace, run, settings, recipe=recipe, checkpoint=checkpoint, after_epoch=after_epoch)
     if point:
@@ -114,6 +116,19 @@ def train(
         notes=plan.notes,
         bottleneck=bottleneck_of(rows, settings, plan.loop.device),
     )
+
+
+def _refuse_finished(run: Path) -> None:
+    """Never begin a run again that has a model and no checkpoint: that would throw the model away.
+
+    Raises:
+        UserError: it is one.
+    """
+    if (run / INFO_FILE).is_file():
+        raise UserError(
+            f"run {run.name!r} has a model and no checkpoint to go on from.",
+            hint=f"begin a new one from it: --name OTHER --init {run}",
+        )
 
 
 @contextlib.contextmanager
