@@ -95,7 +95,7 @@ class CropStore:
         self._maps: dict[str, mmap.mmap] = {}
         missing = [name for name in sorted(set(self._parts)) if not (folder / name).is_file()]
         if missing:
-            hint = "run `petmood pack` on the work folder again; it makes only what is missing"
+            hint = "run `petmood pack` on the work folder again, with --force"
             raise UserError(f"{folder} lacks the part {missing[0]}.", hint=hint)
 
     def __len__(self) -> int:

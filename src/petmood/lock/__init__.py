@@ -151,8 +151,8 @@ def _writable(root: Path) -> Iterator[None]:
             raise
         raise UserError(
             f"work folder {root} cannot be written to: {error.strerror}.",
-            hint="`petmood predict`, `serve`, `runs`, `compare` and `doctor` only read it; for all else make it "
-            "writable, or copy it",
+            hint="`petmood status`, `predict`, `serve`, `runs`, `compare` and `doctor` only read it; for all else "
+            "make it writable, or copy it",
         ) from None
 
 
