@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from petmood import cli
 
 # Before torch is loaded: its spinning threads slow each other down twentyfold when two tests share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell's background jobs ignore Ctrl-C, and so would everything that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and none is called slow because other tests share the cores.
 hypothesis.settings.register_profile("petmood", derandomize=True, deadline=None, database=None, max_examples=60)

@@ -54,16 +54,6 @@ def gone(group):
     return False
 
 
-def interrupted(process):
-    """What it said after Ctrl-C, as a person presses it: Python loses one that falls into a finaliser (seen once)."""
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        return process.communicate(timeout=10)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGINT)
-        return process.communicate(timeout=20)
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_all_processes_with_one_paragraph_and_the_same_command_goes_on(run, tree, tmp_path):
     slow = tmp_path / "slow.png"  # called .jpg below: found out by its bytes, and decoded in tens of milliseconds
@@ -78,7 +68,8 @@ def test_ctrl_c_ends_all_processes_with_one_paragraph_and_the_same_command_goes_
     words = ("index", tree.root, work, "--jobs", 2, "--pictures", "now")
     process = start(*words)
     wait_for(work, ".index-*/000000.rejects", process)
-    out, err = interrupted(process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == ""
     assert err.endswith("petmood: stopped; what was finished is kept.\nhint: the same command goes on from there\n")
