@@ -114,6 +114,13 @@ def test_korean_names_are_found_in_any_coding_and_form(path, coding, form):
         assert archive.read(unicodedata.normalize(asked, name), most=9) == b"x"
 
 
+def test_backslashes_divide_folders_as_some_windows_programs_write_them(path):
+    stored = {"a\\": b"", "a\\1.jpg": b"1", "top.jpg": b"t", "원천\\b 2\\2.jpg".encode("cp949"): b"2", "a/3.jpg": b"3"}
+    archive = opened(write_zip(path, stored))
+    assert all_of(archive) == {"top.jpg": b"t", "a/1.jpg": b"1", "a/3.jpg": b"3", "원천/b 2/2.jpg": b"2"}
+    assert archive.misnamed == []
+
+
 def test_stamps_change_with_bytes_and_names_alone(path):
     def stamps():
         archive = opened(path)
@@ -140,7 +147,9 @@ def test_stamps_change_with_bytes_and_names_alone(path):
         ("/etc/passwd", "its name is absolute"),
         ("C:/windows/a.jpg", "its name is absolute"),
         ("C:a.jpg", "its name is absolute"),
-        ("a\\..\\b.jpg", "its name has a backslash"),
+        ("a\\..\\b.jpg", "its name leads out of the archive"),
+        ("C:\\windows\\a.jpg", "its name is absolute"),
+        ("\\\\server\\a.jpg", "its name is absolute"),
         ("a/b\n.jpg", "its name has control characters"),
         ("a//b.jpg", "its name has empty parts"),
         ("./b.jpg", "its name has empty parts"),
@@ -326,7 +335,7 @@ def test_any_name_is_read_back_or_told_and_never_leads_outside(tmp_path_factory,
         parts = name.split("/")
         assert not {"", ".", ".."} & set(parts)
         assert "\\" not in name
-    folders = sum((name if isinstance(name, bytes) else name.encode()).endswith(b"/") for name in safe)
+    folders = sum((name if isinstance(name, bytes) else name.encode()).endswith((b"/", b"\\")) for name in safe)
     assert len(archive) + len(archive.misnamed) + folders == len(safe)
 
 

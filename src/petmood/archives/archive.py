@@ -176,14 +176,14 @@ class Archive:
             folder, divided, name = path.rpartition(b"/")
             if folder == known and _PLAIN.fullmatch(name):
                 rows.append(row)
-            elif name or not divided:  # else it is a folder itself
+            elif (name or not divided) and not path.endswith(b"\\"):  # else it is a folder itself
                 wrong = self._wrong_name(row)
                 if wrong:
                     self._leave_out(row, wrong)
                     continue
                 rows = found.setdefault(self._decoded(row).rpartition("/")[0], [])
                 rows.append(row)
-                known = folder
+                known = None if b"\\" in path else folder
         return {folder: np.array(inside, np.int32) for folder, inside in found.items()}
 
     def _wrong_name(self, row: int) -> str:
@@ -193,14 +193,18 @@ class Archive:
             return "its name is in no known encoding"
 
     def _decoded(self, row: int) -> str:
-        """A member's name: UTF-8 where its flag says so or it can be, else the Korean Windows encoding."""
+        """A member's name: UTF-8 where its flag says so or it can be, else the Korean Windows encoding.
+
+        Some programs on Windows divide folders by a backslash, against the format's rules.
+        """
         raw = self._table.raw_name(row)
         try:
-            return _in_nfc(raw.decode())
+            name = raw.decode()
         except UnicodeDecodeError:
             if int(self._table.members["flags"][row]) & _UTF8:
                 raise
-            return _in_nfc(raw.decode("cp949"))
+            name = raw.decode("cp949")
+        return _in_nfc(name.replace("\\", "/"))
 
     def _leave_out(self, row: int, why: str) -> None:
         raw = self._table.raw_name(row)
@@ -219,8 +223,6 @@ def _wrong_name(path: str) -> str:
     parts = path.split("/")
     if path.startswith("/") or _DRIVE.match(path):
         return "its name is absolute"
-    if "\\" in path:
-        return "its name has a backslash"
     if _CONTROL.search(path):
         return "its name has control characters"
     if ".." in parts:
