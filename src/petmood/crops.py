@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import mmap
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def writing_part(path: Path) -> Iterator[PartWriter]:
     """Write one part atomically: it appears under its name when the block ends well."""
     with replacing(path) as temporary, temporary.open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
         yield PartWriter(tar, file)
+
+
+def is_whole_part(path: Path, offsets: Sequence[int], sizes: Sequence[int]) -> bool:
+    """Whether a part is as long as its crops (in their order) make it, and each of them is there from end to end."""
+    # Padded, two empty blocks, filled up to a record.
+    blocks = -(-(offsets[-1] + sizes[-1]) // tarfile.BLOCKSIZE) + 2
+    size = -(-blocks * tarfile.BLOCKSIZE // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return len(data) == size and all(map(is_whole_jpeg, itertools.repeat(data), offsets, sizes))
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return False
+
+
+def is_whole_jpeg(data: bytes | mmap.mmap, offset: int, size: int) -> bool:
+    """Whether at an offset there are as many bytes and a JPEG begins and ends with them."""
+    end = offset + size
+    return len(data) >= end and data[offset : offset + 2] == b"\xff\xd8" and data[end - 2 : end] == b"\xff\xd9"
 
 
 class CropStore:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,10 +24,16 @@ from petmood.workspace import Workspace
 SETTINGS = PackSettings(shorter_side=32)
 
 
+def threes(names, size):
+    return [(start, min(start + 3, len(names))) for start in range(0, len(names), 3)]
+
+
 @pytest.fixture
 def work(tree, tmp_path, monkeypatch):
     """Twenty frames of four clips, indexed and chosen; parts of three crops."""
-    monkeypatch.setattr(stage, "CROPS_A_PART", 3)
+    monkeypatch.setattr(
+        stage, "part_bounds", lambda names, _: [(n, min(n + 3, len(names))) for n in range(0, len(names), 3)]
+    )
     for number in range(4):
         tree.add(Clip(number=number, frames=5))
     return chosen(tree, tmp_path / "work")
@@ -158,6 +165,64 @@ def test_crops_that_are_lost_or_damaged_are_cut_again(tree, work, decoded):
     decoded.clear()
     run(work)
     assert len(decoded) == 6
+
+
+@pytest.fixture
+def many(tree, tmp_path, monkeypatch):
+    """160 frames of forty clips, packed in parts of some eight crops."""
+    monkeypatch.setattr(stage, "CROPS_A_PART", 8)
+    for number in range(0, 80, 2):
+        tree.add(Clip(number=number, frames=4))
+    work = chosen(tree, tmp_path / "work")
+    run(work)
+    return work
+
+
+def inodes(work):
+    return {part.stat().st_ino for part in (work / "crops").glob("*.tar")}
+
+
+def test_new_clips_leave_the_parts_of_the_others_as_they_are(tree, many, decoded):
+    before = inodes(many)
+    tree.add(Clip(number=31, frames=4))
+    chosen(tree, many)
+    summary = run(many)
+    assert len(decoded) == 4
+    assert summary.counts["taken_over"] == 160
+    assert len(before - inodes(many)) <= 3 < 15 < len(before)
+    taken_over = contents(many / "crops")
+    run(many, force=True)
+    assert contents(many / "crops") == taken_over
+
+
+def test_parts_are_copied_where_the_file_system_has_no_links(tree, many, decoded, monkeypatch):
+    before, parts = inodes(many), contents(many / "crops")
+
+    def refusing(path, target):
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "hardlink_to", refusing)
+    (many / "pack.json").unlink()
+    run(many)
+    assert decoded == []
+    assert contents(many / "crops") == parts
+    assert not before & inodes(many)
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "longer", "empty", "a crop went"])
+def test_a_part_that_is_not_whole_is_not_taken_over_as_a_whole(many, decoded, damage):
+    parts = contents(many / "crops")
+    part, table = many / "crops" / "part-00002.tar", CropStore(many / "crops").table
+    data = parts[part.name]
+    last = table.filter(part=part.name)["frame_id"][-1]
+    if damage == "a crop went":  # as if this frame was not chosen then
+        table.filter(pl.col("frame_id") != last).write_parquet(many / "crops" / "crops.parquet")
+    else:
+        part.write_bytes({"cut": data[:-1024], "zeros": bytes(len(data)), "longer": data * 2, "empty": b""}[damage])
+    (many / "pack.json").unlink()
+    run(many)
+    assert contents(many / "crops") == parts
+    assert len(decoded) == {"cut": 0, "longer": 0, "a crop went": 1}.get(damage, table.filter(part=part.name).height)
 
 
 def test_two_processes_give_the_same_bytes_as_one(tree, tmp_path):

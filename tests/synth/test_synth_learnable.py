@@ -158,9 +158,9 @@ def test_a_tiny_network_learns_the_emotion_from_the_body(table):
     held_out = torch.from_numpy(table.animal[table.crop_clip] % 4 == 0)
     pictures = torch.from_numpy(table.crops).permute(0, 3, 1, 2).float() / 127.5 - 1
     network = _tiny_network()
-    _train(network, pictures[~held_out], emotions[~held_out], epochs=14)
+    _train(network, pictures[~held_out], emotions[~held_out], epochs=6)
     network.eval()
     with torch.no_grad():
         guessed = network(pictures[held_out]).argmax(1)
-    # Chance is one in six; 0.73 was seen, and 0.85 with a wider network, larger crops and twice the epochs.
+    # Chance is one in six; 0.68 was seen, and 0.85 with a wider network, larger crops and more epochs.
     assert f1_score(emotions[held_out], guessed, average="macro") > 0.5

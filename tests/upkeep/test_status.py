@@ -15,7 +15,7 @@ from fixtures.trees import Clip, jpeg
 from petmood.cli import app
 from petmood.data.curate import CurateSettings
 from petmood.data.index import IndexSettings
-from petmood.data.pack import PackSettings, pack_made_from
+from petmood.data.pack import UNFINISHED, PackSettings, pack_made_from
 from petmood.errors import UserError
 from petmood.lock import owned
 from petmood.recipes.upkeep import StatusSettings
@@ -218,6 +218,8 @@ def test_a_stopped_stage_says_how_far_it_came(fresh):
     made_from = read_json(fresh.work / "curate.json")["made_from"]
     pieces = fresh.work / f".pack-{pack_made_from(made_from, PackSettings())}"
     pieces.mkdir()
+    assert stage_of(status(fresh.work), "pack").pieces.of is None  # killed before it knew
+    (pieces / UNFINISHED).write_text(f"{made_from} 1")
     found = status(fresh.work)
     assert stage_of(found, "pack").state == "unfinished"
     assert (stage_of(found, "pack").pieces.done, stage_of(found, "pack").pieces.of) == (0, 1)
@@ -232,7 +234,7 @@ def test_pieces_that_the_proposed_command_would_drop_are_told(fresh):
     found = status(fresh.work)
     assert found.stages[2].pieces.fits is False
     assert (
-        "drops 0 of 1 pieces of `pack` with other settings (.pack-0123456789abcdef); give those to go on"
+        "drops 0 pieces of `pack` with other settings (.pack-0123456789abcdef); give those to go on"
         in found.following.does
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from petmood import places
-from petmood.crops import CROP_SCHEMA, PartWriter, writing_part
+from petmood.crops import CROP_SCHEMA, is_whole_jpeg, is_whole_part, writing_part
+from petmood.data.parts import part_bounds
 from petmood.data.tables import add_rejects, among
 from petmood.errors import RunError
 from petmood.geometry import Box, CropGeometry
@@ -25,14 +26,14 @@ from petmood.pictures import BadPictureError, Pixels
 from petmood.records import REASONS, StageSummary
 from petmood.schemas import REJECT_SCHEMA
 from petmood.settings import SETTINGS, fingerprint, to_plain
-from petmood.workspace import Workspace, move, read_table, reading, sweep, write_table
+from petmood.workspace import Workspace, move, read_table, reading, replacing, sweep, write_table
 
-#: Crops a tar part: about 10 MB, one task. Fixed, so that the parts do not depend on the machine.
+#: Crops a tar part in the mean: about 10 MB, one task. Fixed, so that the parts do not depend on the machine.
 CROPS_A_PART = 512
 #: Part of what crops are made from: raise it when the way of cutting changes.
 PACK_RULES = 1
-#: In a folder of crops until `pack` has left its mark; holds what they are made from.
-_UNFINISHED = "unfinished"
+#: In a folder of crops until `pack` has left its mark; holds what they are made from, then the number of parts.
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -102,6 +103,7 @@ def pack(
         _earlier(workspace, force=force), on="frame_id", how="left", maintain_order="left"
     )
     parts = _parts(chosen, geometry, building, workspace.crops)
+    (building / UNFINISHED).write_text(f"{made_from} {len(parts)}", encoding="ascii")
     _make(parts, jobs=jobs, quiet=quiet)
     sweep(building)  # of a cluster's workers that were killed, while the others went on
     counts = _finish(workspace, parts, building)
@@ -116,7 +118,7 @@ def _tidy(workspace: Workspace) -> None:
     """Remove what only an unfinished packing needs; a run killed after its mark leaves that to the next."""
     for leftover in [*workspace.crops.glob("*.crops"), *workspace.crops.glob("*.rejects")]:
         leftover.unlink()
-    (workspace.crops / _UNFINISHED).unlink(missing_ok=True)
+    (workspace.crops / UNFINISHED).unlink(missing_ok=True)
 
 
 def pack_made_from(chosen: str, settings: PackSettings | Mapping[str, Any], *, rules: int = PACK_RULES) -> str:
@@ -156,29 +158,38 @@ def _building(workspace: Workspace, made_from: str, *, force: bool) -> Path:
     for other in workspace.root.glob(".pack-*"):
         if force or other != building:
             shutil.rmtree(other)
-    moved = workspace.crops / _UNFINISHED
-    if not force and not building.exists() and moved.is_file() and moved.read_text() == made_from:
+    moved = workspace.crops / UNFINISHED
+    if (
+        not force
+        and not building.exists()
+        and moved.is_file()
+        and moved.read_text(encoding="ascii").split()[:1] == [made_from]
+    ):
         move(workspace.crops, building)  # killed between the last rename and the mark
     building.mkdir(exist_ok=True)
     sweep(building)
-    (building / _UNFINISHED).write_text(made_from)
     return building
 
 
 def _earlier(workspace: Workspace, *, force: bool) -> pl.DataFrame:
-    """Crops of an earlier packing, columns of ``CROP_SCHEMA`` as ``earlier_…`` beside ``frame_id``; maybe none."""
+    """Crops of an earlier packing, columns of ``CROP_SCHEMA`` as ``earlier_…`` beside ``frame_id``; maybe none.
+
+    ``earlier_together`` is the number of crops in the same part.
+    """
     table = pl.DataFrame(schema=CROP_SCHEMA)
     path = workspace.crops / "crops.parquet"
     if path.is_file() and not force:
         found = read_table(path)
         table = found if found.schema == table.schema else table  # an older petmood's cannot be told to be the same
-    return table.rename({name: f"earlier_{name}" for name in CROP_SCHEMA if name != "frame_id"})
+    table = table.with_columns(together=pl.len().over("part"))
+    return table.rename({name: f"earlier_{name}" for name in table.columns if name != "frame_id"})
 
 
 def _parts(chosen: pl.DataFrame, geometry: CropGeometry, folder: Path, earlier: Path) -> list[_Part]:
+    bounds = part_bounds(chosen["frame_id"].to_list(), CROPS_A_PART)
     return [
-        _Part(f"part-{number:05d}", chosen[start : start + CROPS_A_PART], geometry, folder, earlier)
-        for number, start in enumerate(range(0, len(chosen), CROPS_A_PART))
+        _Part(f"part-{number:05d}", chosen[start:end], geometry, folder, earlier)
+        for number, (start, end) in enumerate(bounds)
     ]
 
 
@@ -193,33 +204,52 @@ def _make(parts: list[_Part], *, jobs: int, quiet: bool) -> None:
 
 
 def _make_part(part: _Part) -> int:
-    """Cut the frames of one part; returns how many were tried."""
+    """Make one part; returns how many frames were tried."""
     cv2.setNumThreads(1)  # one process a core: its own threads would fight
-    rows: list[tuple[object, ...]] = []
-    refused: list[tuple[object, ...]] = []
-    with writing_part(part.folder / f"{part.name}.tar") as writer:
-        for frame in part.frames.iter_rows(named=True):
-            try:
-                rows.append(_add(writer, frame, part))
-            except BadPictureError as error:
-                refused.append((frame["frame_id"], frame["path"], frame["clip"], error.reason, error.detail, "pack"))
-    write_table(pl.DataFrame(rows, schema=CROP_SCHEMA, orient="row"), part.crops)
+    stamps = [_stamp(frame, part.geometry) for frame in part.frames.iter_rows(named=True)]
+    crops, refused = (_linked(part), []) if _is_unchanged(part, stamps) else _cut_all(part, stamps)
+    write_table(crops, part.crops)
     # Written last: its presence says that the part is done.
     write_table(pl.DataFrame(refused, schema=dict(REJECT_SCHEMA), orient="row"), part.rejects)
     return len(part.frames)
 
 
-def _add(writer: PartWriter, frame: dict[str, Any], part: _Part) -> tuple[object, ...]:
-    """Append the crop of one frame to the part, and return its row (``CROP_SCHEMA``).
+def _is_unchanged(part: _Part, stamps: Sequence[int]) -> bool:
+    """Whether one part of the earlier packing holds these crops and no others."""
+    frames = part.frames
+    if frames["earlier_stamp"].to_list() != stamps or frames["earlier_part"].n_unique() > 1:
+        return False
+    file, offsets, sizes = part.earlier / frames["earlier_part"][0], frames["earlier_offset"], frames["earlier_size"]
+    alone = frames["earlier_together"][0] == len(frames) and offsets.is_sorted()
+    return alone and is_whole_part(file, offsets.to_list(), sizes.to_list())
 
-    Raises:
-        BadPictureError: the picture cannot be used.
-    """
-    stamp = _stamp(frame, part.geometry)
-    taken_over = _taken_over(frame, part, stamp)
-    jpeg, *rest = taken_over or _made(frame, part.geometry)
-    offset = writer.add(f"{frame['frame_id']}.jpg", jpeg)
-    return (frame["frame_id"], f"{part.name}.tar", offset, len(jpeg), *rest, stamp)
+
+def _linked(part: _Part) -> pl.DataFrame:
+    """Take over a whole part without reading it; returns the rows of its crops."""
+    with replacing(part.folder / f"{part.name}.tar") as temporary:
+        source = part.earlier / part.frames["earlier_part"][0]
+        try:
+            temporary.hardlink_to(source)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, temporary)
+    rows = part.frames.select("frame_id", *(pl.col(f"earlier_{name}").alias(name) for name in list(CROP_SCHEMA)[1:]))
+    return rows.with_columns(part=pl.lit(f"{part.name}.tar"))
+
+
+def _cut_all(part: _Part, stamps: Sequence[int]) -> tuple[pl.DataFrame, list[tuple[object, ...]]]:
+    """Write the crops of a part one by one; returns their rows, and those of refused frames."""
+    rows: list[tuple[object, ...]] = []
+    refused: list[tuple[object, ...]] = []
+    with writing_part(part.folder / f"{part.name}.tar") as writer:
+        for frame, stamp in zip(part.frames.iter_rows(named=True), stamps, strict=True):
+            try:
+                jpeg, *rest = _taken_over(frame, part, stamp) or _made(frame, part.geometry)
+            except BadPictureError as error:
+                refused.append((frame["frame_id"], frame["path"], frame["clip"], error.reason, error.detail, "pack"))
+                continue
+            offset = writer.add(f"{frame['frame_id']}.jpg", jpeg)
+            rows.append((frame["frame_id"], f"{part.name}.tar", offset, len(jpeg), *rest, stamp))
+    return pl.DataFrame(rows, schema=CROP_SCHEMA, orient="row"), refused
 
 
 def _made(frame: dict[str, Any], geometry: CropGeometry) -> tuple[Any, ...]:
@@ -241,9 +271,8 @@ def _taken_over(frame: dict[str, Any], part: _Part, stamp: int) -> tuple[Any, ..
             jpeg = file.read(frame["earlier_size"])
     except OSError:
         return None
-    whole = len(jpeg) == frame["earlier_size"] and jpeg.startswith(b"\xff\xd8") and jpeg.endswith(b"\xff\xd9")
     rest = [frame[f"earlier_{name}"] for name in ("width", "height", "hash", "sharpness", "damaged")]
-    return (jpeg, *rest) if whole else None
+    return (jpeg, *rest) if is_whole_jpeg(jpeg, 0, frame["earlier_size"]) else None
 
 
 def _stamp(frame: dict[str, Any], geometry: CropGeometry) -> int:

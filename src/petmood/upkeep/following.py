@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from petmood.data.pack import CROPS_A_PART
 from petmood.errors import PetmoodError
 from petmood.lock import Owner
 from petmood.settings import build, to_plain
@@ -129,9 +127,8 @@ def _how_much(known: Known, again: Sequence[Stage]) -> Iterator[str]:
     if not isinstance(chosen, int):
         yield "decodes the pictures that are chosen then"
         return
-    parts = math.ceil(chosen / CROPS_A_PART)
     taken = "; crops of unchanged pictures are taken over" if before or _has_crops(known) else ""
-    yield f"decodes up to {chosen:,} pictures, in {parts:,} {'piece' if parts == 1 else 'pieces'}{taken}"
+    yield f"decodes up to {chosen:,} pictures{taken}"
 
 
 def _has_crops(known: Known) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from petmood.data.curate import CURATE_RULES, CurateSettings, curate_made_from
 from petmood.data.index import IndexSettings
-from petmood.data.pack import CROPS_A_PART, PACK_RULES, PackSettings, pack_made_from
+from petmood.data.pack import PACK_RULES, UNFINISHED, PackSettings, pack_made_from
 from petmood.data.screen import SCREEN_RULES, ScreenSettings, screen_made_from
 from petmood.data.split import SPLIT_RULES, SplitSettings, split_made_from
 from petmood.errors import PetmoodError
@@ -215,7 +214,7 @@ def _pieces(workspace: Workspace, stage: Stage, marks: Marks, look: Look) -> Pie
     newest = max(folders, key=_changed)
     # Where rows of an earlier index are carried over, only the rest is read: how many pieces that is, is not known.
     carried = newest.name != f".{stage}-{key_of(newest)}"
-    of = None if carried else look.tasks if stage == "index" else _parts(marks["curate"])
+    of = None if carried else look.tasks if stage == "index" else _parts(newest)
     done = sum(path.suffix == ".rejects" for path in entries(newest))
     expected = expected_key(stage, marks, look)
     fits = key_of(newest) == expected if expected else None
@@ -229,9 +228,12 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _parts(chosen: Mark) -> int | None:
-    number = chosen.counts.get("chosen")
-    return math.ceil(number / CROPS_A_PART) if isinstance(number, int) else None
+def _parts(building: Path) -> int | None:
+    """How many parts a stopped packing was to make, as it has left word."""
+    try:
+        return int((building / UNFINISHED).read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _notes(workspace: Workspace, stage: Stage, mark: Mark, pieces: Pieces | None) -> tuple[str, ...]:
