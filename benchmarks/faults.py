@@ -53,10 +53,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("index, 2 processes", ("index", "SOURCE", "WORK", "-q", "--jobs", 2, "--pictures", "now")),
+    Stage("index (2 processes)", ("index", "SOURCE", "WORK", "-q", "--jobs", 2, "--pictures", "now")),
     Stage("index", ("index", "SOURCE", "WORK", "-q", "--jobs", 1)),
     Stage("curate", ("curate", "WORK", "--no-sheet")),
-    Stage("pack, 2 processes", ("pack", "WORK", "-q", "--jobs", 2)),
+    Stage("pack (2 processes)", ("pack", "WORK", "-q", "--jobs", 2)),
     Stage("pack", ("pack", "WORK", "-q", "--jobs", 1)),
     Stage("screen", ("screen", "WORK", "-q")),
     Stage("split", ("split", "WORK", "--allow-leak")),

@@ -12,6 +12,7 @@ import pytest
 from fixtures.power import LOST, Disk, left_by
 from fixtures.trees import Clip
 from petmood import cli
+from petmood.data import pack as pack_stage
 from petmood.workspace import ORDER, Workspace, read_json, read_table, replacing, write_json
 
 #: Power cuts that are tried, of some hundreds of moments and ways.
@@ -93,8 +94,12 @@ def test_the_simulated_disk_finds_out_a_sync_that_is_missing(tmp_path, monkeypat
 
 
 @pytest.fixture
-def prepared(tree, tmp_path, capsys):
-    """A source that has changed since it was prepared, the old work folder, and how it is when prepared anew."""
+def prepared(tree, tmp_path, capsys, monkeypatch):
+    """A source that has changed since it was prepared, the old work folder, and how it is when prepared anew.
+
+    Some parts of the crops stay as they were and are linked.
+    """
+    monkeypatch.setattr(pack_stage, "CROPS_A_PART", 8)
     tree.add_many(12)
     old, new = tmp_path / "old", tmp_path / "new"
     assert prepare(tree, old) == 0, capsys.readouterr().err
@@ -103,6 +108,9 @@ def prepared(tree, tmp_path, capsys):
         tree.add(Clip(number=100 + number, breed=str(number)))
     shutil.copytree(old, new)
     assert prepare(tree, new) == 0
+    packed = [{part.read_bytes() for part in work.glob("crops/*.tar")} for work in (old, new)]
+    assert packed[0] & packed[1]
+    assert packed[0] != packed[1]
     return tree, old, new
 
 
